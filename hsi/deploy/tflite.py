@@ -1,0 +1,108 @@
+"""Running a `.tflite` file in batches, with ai-edge-litert and without TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsi.errors import ModelError
+
+MAGIC = b"TFL3"
+
+
+class TFLiteModel:
+    """A `.tflite` classifier: call it with a batch, get scores.
+
+    Args:
+        path: the file.
+        threads: of the interpreter.
+
+    Raises:
+        ModelError: missing, damaged, or not one input and one output.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+        self.path = Path(path)
+        self._interpreter = _open(self.path, threads)
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelError(
+                f"{path}: expected one input and one output, got {len(inputs)} and {len(outputs)}."
+            )
+        self._input, self._output = inputs[0], outputs[0]
+        self._batch = 0
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, without the batch."""
+        return tuple(int(n) for n in self._input["shape"][1:])
+
+    @property
+    def classes(self) -> int:
+        """How many scores a sample gets."""
+        return int(self._output["shape"][-1])
+
+    def set_batch(self, batch: int) -> None:
+        """Resize the input to `batch` samples, if it has another size."""
+        if batch == self._batch:
+            return
+        try:
+            self._interpreter.resize_tensor_input(
+                self._input["index"], [batch, *self.input_shape], strict=False
+            )
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self.path}: cannot run on {batch} samples at once: {error}") from error
+        self._batch = batch
+
+    def set_input(self, batch: np.ndarray) -> None:
+        """Copy a batch of float inputs in, quantizing where the file's input is an integer."""
+        self.set_batch(len(batch))
+        self._interpreter.set_tensor(self._input["index"], _quantized(batch, self._input))
+
+    def invoke(self) -> None:
+        """Run what was copied in; this alone is what latency means."""
+        self._interpreter.invoke()
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """(n, rows, cols, channels) float32 -> (n, classes) float32."""
+        self.set_input(batch)
+        self.invoke()
+        return _dequantized(self._interpreter.get_tensor(self._output["index"]), self._output)
+
+
+def _open(path: Path, threads: int) -> Any:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file.")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:8] != MAGIC:
+        raise ModelError(f"{path}: expected a TensorFlow Lite file; it is damaged or something else.")
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "damaged"
+        raise ModelError(f"{path}: cannot be opened as a TensorFlow Lite file: {first}") from error
+    return interpreter
+
+
+def _quantized(batch: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    kind = detail["dtype"]
+    if not np.issubdtype(kind, np.integer):
+        return np.ascontiguousarray(batch, kind)
+    scale, zero_point = detail["quantization"]
+    limits = np.iinfo(kind)
+    return np.clip(np.round(batch / scale) + zero_point, limits.min, limits.max).astype(kind)
+
+
+def _dequantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    if not np.issubdtype(detail["dtype"], np.integer):
+        return values.astype(np.float32, copy=False)
+    scale, zero_point = detail["quantization"]
+    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)

@@ -1,0 +1,112 @@
+"""What an attribution method returns, and how it walks over the samples in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsi.errors import SettingsError
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Signed maps of what a class score depends on, and what they are worth.
+
+    Attributes:
+        maps: (n, rows, cols, channels) signed float32, one map a sample, in the units of the
+            method (for a gradient: logit per unit of the input as the network takes it).
+        classes: (n,) int class indices 0..k-1 whose score is explained.
+        scores: (n,) float32 logits of these classes.
+        method: name of the method.
+        completeness_error: (n,) |sum of the map - score difference| relative to the difference,
+            for methods that promise completeness; None for the others.
+        notes: one line for each thing that the reader of a picture must know.
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    method: str
+    completeness_error: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dead(self) -> np.ndarray:
+        """(n,) bool: the map of the sample is zero everywhere."""
+        return ~np.any(self.maps, axis=tuple(range(1, self.maps.ndim)))
+
+
+def make_attribution(
+    maps: np.ndarray,
+    classes: np.ndarray,
+    scores: np.ndarray,
+    *,
+    method: str,
+    completeness_error: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+) -> Attribution:
+    """An `Attribution` whose notes also say which maps are dead or not finite.
+
+    Samples are counted from 1 in the notes.
+    """
+    maps = np.asarray(maps, np.float32)
+    flat = maps.reshape(len(maps), -1)
+    dead = [f"map of sample {i + 1} is all zero (dead)" for i in np.flatnonzero(~flat.any(axis=1))]
+    broken = [
+        f"map of sample {i + 1} holds values that are not finite"
+        for i in np.flatnonzero(~np.isfinite(flat).all(axis=1))
+    ]
+    return Attribution(
+        maps,
+        np.asarray(classes, np.int64),
+        np.asarray(scores, np.float32),
+        method,
+        completeness_error,
+        (*notes, *dead, *broken),
+    )
+
+
+def batch_rows(n: int, batch_size: int) -> int:
+    """Rows of every batch: `batch_size`, or for fewer samples the next power of two.
+
+    A compiled function is traced once per shape, so the sizes that can occur are kept few.
+
+    Raises:
+        SettingsError: `batch_size` below 1.
+
+    Example:
+        >>> batch_rows(100, 64), batch_rows(64, 64), batch_rows(5, 64), batch_rows(5, 6)
+        (64, 64, 8, 6)
+    """
+    if batch_size < 1:
+        raise SettingsError(f"Expected a batch size of at least 1, got {batch_size}.")
+    return min(batch_size, 1 << max(n - 1, 0).bit_length())
+
+
+def in_batches(
+    step: Callable[..., Sequence[np.ndarray]],
+    *arrays: np.ndarray,
+    batch_size: int,
+) -> tuple[np.ndarray, ...]:
+    """Apply `step` to batches of rows, all of one size, and join what it returns.
+
+    The last batch is filled up by repeating its last row, and what comes of the repeated rows is
+    cut off, so a compiled `step` sees one shape only.
+
+    Args:
+        step: takes one batch of each array and returns arrays with as many rows.
+        arrays: each with the same number n >= 1 of rows.
+        batch_size: most rows at once.
+    """
+    n = len(arrays[0])
+    rows = batch_rows(n, batch_size)
+    parts = []
+    for start in range(0, n, rows):
+        batch = [a[start : start + rows] for a in arrays]
+        filled = len(batch[0])
+        if filled < rows:
+            batch = [np.concatenate([a, np.repeat(a[-1:], rows - filled, axis=0)]) for a in batch]
+        parts.append([np.asarray(r)[:filled] for r in step(*batch)])
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))

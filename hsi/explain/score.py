@@ -1,0 +1,284 @@
+"""The score that is explained: the logit of a class.
+
+A softmax that is sure of its answer has a gradient of zero, so the picture would be of nothing
+(inputs 35 times too large lose 72 % of their maps that way). Explanations therefore look through
+a final softmax or sigmoid to the numbers that go into it; this is exact and shares all weights.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from hsi.errors import ModelError, SettingsError
+from hsi.explain.attribution import in_batches
+
+SQUASHING = ("softmax", "sigmoid")
+"""Output activations that are looked through."""
+
+_LINEAR_LAYERS = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+_PASSING_LAYERS = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout)
+
+PREDICTED = -1
+"""Stands for "the class that the network predicts" where a class index is asked for."""
+
+
+class Score:
+    """Logits of a network as a differentiable function, with its compiled steps.
+
+    One `Score` belongs to one model and is found by `score_of`; methods keep their compiled
+    functions in it, so that each is traced once per model and shape.
+
+    Attributes:
+        network: the logit view (a `tf_keras` model), or the callable that was given.
+        input_shape: shape of a sample, None where free; () where nothing is known.
+        dtype: of the inputs that the network takes.
+        notes: what a reader must know about the score.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[tf.Tensor], tf.Tensor],
+        *,
+        input_shape: tuple[int | None, ...] = (),
+        dtype: str = "float32",
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.network = network
+        self.input_shape = input_shape
+        self.dtype = dtype
+        self.notes = tuple(notes)
+        self._compiled: dict[str, Callable[..., Any]] = {}
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Logits (n, classes), in inference mode."""
+        if isinstance(self.network, keras.Model):
+            return self.network(inputs, training=False)
+        return self.network(inputs)
+
+    def compiled(
+        self, name: str, build: Callable[[Score], Callable[..., Any]]
+    ) -> Callable[..., Any]:
+        """The compiled function of that name, built at its first use from `build(score)`."""
+        if name not in self._compiled:
+            self._compiled[name] = tf.function(build(self))
+        return self._compiled[name]
+
+    def prepare(self, inputs: np.ndarray) -> np.ndarray:
+        """The samples in the type of the network.
+
+        Raises:
+            ModelError: another shape than the network takes.
+            SettingsError: no samples.
+        """
+        inputs = np.asarray(inputs)
+        if self.input_shape and (
+            inputs.ndim != len(self.input_shape) + 1
+            or any(
+                want not in (None, got)
+                for want, got in zip(self.input_shape, inputs.shape[1:], strict=True)
+            )
+        ):
+            wanted = " x ".join("any" if s is None else str(s) for s in self.input_shape)
+            got = " x ".join(map(str, inputs.shape[1:]))
+            raise ModelError(
+                f"Expected samples of {wanted} as the network takes them, got {got}; "
+                "use the patch size and the bands or components of its training."
+            )
+        if len(inputs) == 0:
+            raise SettingsError("Expected at least one sample to explain, got none.")
+        return np.ascontiguousarray(inputs, self.dtype)
+
+
+_SCORES: weakref.WeakKeyDictionary[Any, Score] = weakref.WeakKeyDictionary()
+
+
+def score_of(model: Any) -> Score:
+    """The score of a model, built once and kept as long as the model lives.
+
+    Args:
+        model: a `tf_keras` model with one input and an output of (n, classes), or a callable
+            that maps a tensor (n, ...) to logits (n, classes) differentiably, or a `Score` around
+            one, which then keeps what was compiled from one call to the next.
+
+    Raises:
+        ModelError: several inputs or outputs, or an output of another rank.
+    """
+    if isinstance(model, Score):
+        return model
+    if not isinstance(model, keras.Model):
+        return Score(model)
+    if model not in _SCORES:
+        view, note = _look_through(model)
+        if view is model:  # nothing is known of its graph, and the cache must not hold its own key
+            return Score(view, notes=[note])
+        _SCORES[model] = Score(
+            view,
+            input_shape=tuple(view.inputs[0].shape[1:]),
+            dtype=view.inputs[0].dtype.name,
+            notes=[note] if note else [],
+        )
+    return _SCORES[model]
+
+
+def logit_model(model: keras.Model) -> keras.Model:
+    """A view of the model that answers logits; shares every weight and leaves the model as it is.
+
+    A last softmax or sigmoid is looked through, whether it is fused into a dense or convolution
+    layer or a layer of its own, also in a model nested in the model. Any other output stays.
+
+    Raises:
+        ModelError: several inputs or outputs, or an output of another rank than (n, classes).
+    """
+    return _look_through(model)[0]
+
+
+def _look_through(model: keras.Model) -> tuple[keras.Model, str]:
+    """The logit view, and a note where the output itself had to be taken."""
+    unseen = "the output is explained itself: no softmax or sigmoid was found to look through"
+    if not model.outputs:  # a subclassed model
+        return model, unseen
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise ModelError(
+            f"Expected a network with one input and one output of (samples, classes), got "
+            f"{len(model.inputs)} inputs and outputs of shape "
+            f"{', '.join(str(tuple(o.shape)) for o in model.outputs)}."
+        )
+    logits = _before_squashing(model.outputs[0])
+    if logits is not None:
+        return keras.Model(model.inputs, logits, name=f"{model.name}_logits"), ""
+    # Not the model itself: the cache of scores would then keep its own key alive.
+    note = "" if _is_linear(model.outputs[0]) else unseen
+    return keras.Model(model.inputs, model.outputs, name=f"{model.name}_view"), note
+
+
+def _before_squashing(tensor: Any) -> Any:
+    """The symbolic tensor that the final softmax or sigmoid is applied to; None without one."""
+    layer, source = _maker(tensor)
+    if source is None:
+        return None
+    if isinstance(layer, keras.Model):
+        inner = _before_squashing(layer.outputs[0])
+        return None if inner is None else keras.Model(layer.inputs, inner)(source)
+    if _squashes(layer, len(source.shape)):
+        return source
+    if isinstance(layer, _LINEAR_LAYERS) and _activation(layer) in SQUASHING:
+        return _linear_twin(layer, source)(source)
+    if isinstance(layer, _PASSING_LAYERS) and _one_position(source):
+        inner = _before_squashing(source)
+        # A copy, since calling the layer itself would give it a second output.
+        return None if inner is None else type(layer).from_config(layer.get_config())(inner)
+    return None
+
+
+def _maker(tensor: Any) -> tuple[Any, Any]:
+    """The layer that makes a symbolic tensor, and its only input (None for an input layer)."""
+    node = tensor.node
+    inputs = [] if node.is_input else node.keras_inputs
+    return node.layer, inputs[0] if len(inputs) == 1 else None
+
+
+def _activation(layer: Any) -> str:
+    function = getattr(layer, "activation", None)
+    return getattr(function, "__name__", "")
+
+
+def _squashes(layer: Any, rank: int) -> bool:
+    """Whether the layer is a softmax over the last of `rank` axes, or a sigmoid, and no more."""
+    if isinstance(layer, keras.layers.Softmax):
+        return layer.axis in (-1, rank - 1)
+    if isinstance(layer, keras.layers.Activation):
+        return _activation(layer) in SQUASHING
+    return getattr(layer, "symbol", "") in ("nn.softmax", "math.sigmoid", "nn.sigmoid")
+
+
+def _is_linear(tensor: Any) -> bool:
+    """Whether the output comes from a layer without activation: then it is a logit already."""
+    layer, source = _maker(tensor)
+    if isinstance(layer, keras.Model):
+        return _is_linear(layer.outputs[0])
+    if isinstance(layer, _PASSING_LAYERS) and source is not None:
+        return _is_linear(source)
+    return isinstance(layer, _LINEAR_LAYERS) and _activation(layer) == "linear"
+
+
+def _one_position(tensor: Any) -> bool:
+    """Whether a feature map has one position, so that flattening it keeps a softmax a softmax."""
+    return all(size == 1 for size in tensor.shape[1:-1])
+
+
+def _linear_twin(layer: Any, source: Any) -> Any:
+    """A layer of the same kind without activation, on the very variables of the given one."""
+    twin = type(layer).from_config(
+        {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_logit"}
+    )
+    twin.build(source.shape)
+    for name, value in list(vars(layer).items()):
+        if isinstance(value, tf.Variable):
+            setattr(twin, name, value)
+    if {id(w) for w in twin.weights} != {id(w) for w in layer.weights}:
+        raise ModelError(
+            f"Expected the weights of layer {layer.name!r} as its attributes, "
+            f"{type(layer).__name__} keeps them elsewhere: give the model a softmax of its own."
+        )
+    return twin
+
+
+def chosen_classes(
+    score: Score, inputs: np.ndarray, classes: int | np.ndarray | None, *, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices (n,) and their logits (n,); the predicted classes where `classes` is None.
+
+    Raises:
+        SettingsError: an index outside of the network's classes, or not one per sample.
+    """
+    (logits,) = in_batches(
+        lambda x: [score.compiled("logits", _plain)(x)], inputs, batch_size=batch_size
+    )
+    wanted = as_classes(classes, len(inputs))
+    check_classes(wanted, logits.shape[1])
+    wanted = np.where(wanted == PREDICTED, logits.argmax(axis=1), wanted)
+    return wanted, np.take_along_axis(logits, wanted[:, None], axis=1)[:, 0]
+
+
+def as_classes(classes: int | np.ndarray | None, n: int) -> np.ndarray:
+    """One class index per sample, (n,) int32, `PREDICTED` where None was given.
+
+    Raises:
+        SettingsError: negative indices, no integers, or neither one nor n of them.
+    """
+    if classes is None:
+        return np.full(n, PREDICTED, np.int32)
+    wanted = np.asarray(classes)
+    if not np.issubdtype(wanted.dtype, np.integer) or wanted.shape not in ((), (n,)):
+        raise SettingsError(
+            f"Expected one class index, or one for each of the {n} samples, as integers; "
+            f"got shape {wanted.shape} of {wanted.dtype}."
+        )
+    if wanted.min() < 0:
+        raise SettingsError(f"Expected class indices from 0, got {wanted.min()}.")
+    return np.broadcast_to(wanted, n).astype(np.int32)
+
+
+def check_classes(classes: np.ndarray, count: int) -> None:
+    """Raise a `SettingsError` if an index is not below the network's number of classes."""
+    if classes.max() >= count:
+        raise SettingsError(
+            f"Expected class indices from 0 to {count - 1}, as the network has {count} classes; "
+            f"got {classes.max()}."
+        )
+
+
+def _plain(score: Score) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda inputs: score(inputs)

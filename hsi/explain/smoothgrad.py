@@ -1,0 +1,130 @@
+"""SmoothGrad: the mean gradient over copies of the input with Gaussian noise.
+
+    map(x) = 1/S * sum over s of  d logit_c / d x  at  x + noise * range * e_s,   e_s ~ N(0, 1)
+
+Signed gradients are averaged, neither squared nor made positive first, so noise cancels out.
+
+The draws e_s depend on the seed and on the shape of a sample alone: every sample, every batch size
+and every variant of a network sees the same ones, so maps of two variants differ by the networks
+and not by luck.
+
+Source: Smilkov, Thorat, Kim, Viegas, Wattenberg, "SmoothGrad: removing noise by adding noise",
+2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hsi.errors import SettingsError
+from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
+from hsi.explain.score import Score, chosen_classes, score_of
+
+
+def attribute(
+    model: Any,
+    inputs: np.ndarray,
+    *,
+    classes: int | np.ndarray | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    samples: int = 50,
+    noise: float = 0.15,
+    ranges: np.ndarray | None = None,
+) -> Attribution:
+    """Signed mean of gradients over noisy copies of each sample.
+
+    Args:
+        model: a `tf_keras` model, or a differentiable callable to logits (n, k).
+        inputs: (n, rows, cols, channels) samples as the network takes them.
+        classes: class index 0..k-1, one for all or (n,); None explains the class that is
+            predicted without noise.
+        batch_size: most rows (noisy copies) at once.
+        seed: of the noise.
+        samples: noisy copies of each sample.
+        noise: standard deviation of the noise as a share of the range; 0.1 to 0.2 is usual.
+        ranges: (channels,) range of each channel. None takes maximum minus minimum of the channel
+            over all the inputs given here: pass the range of a larger set where few samples are
+            explained, or where results of several calls are compared.
+
+    Raises:
+        SettingsError: no samples, a class out of range, fewer than one copy, negative noise, or
+            ranges that are not one per channel.
+        ModelError: samples that do not fit the network.
+    """
+    score = score_of(model)
+    inputs = score.prepare(inputs)
+    deviation = noise * _checked_ranges(inputs, samples, noise, ranges)
+    draws = noise_draws(inputs.shape[1:], samples, seed=seed) * deviation
+    explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
+    rows = batch_rows(len(inputs), batch_size)
+    chunks, weights = _chunks(draws.astype(inputs.dtype), max(1, batch_size // rows))
+    step = score.compiled("smoothgrad", _smoothgrad_step)
+
+    def mean_gradient(batch: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
+        total = np.zeros(batch.shape, np.float64)
+        for chunk, weight in zip(chunks, weights, strict=True):
+            total += step(batch, wanted, chunk, weight).numpy()
+        return [total / samples]
+
+    (maps,) = in_batches(mean_gradient, inputs, explained.astype(np.int32), batch_size=batch_size)
+    return make_attribution(maps, explained, scores, method="smoothgrad", notes=score.notes)
+
+
+def noise_draws(shape: tuple[int, ...], samples: int, *, seed: int) -> np.ndarray:
+    """(samples, *shape) float32 standard normal draws, the same for every network."""
+    return np.random.default_rng(seed).standard_normal((samples, *shape), dtype=np.float32)
+
+
+def _checked_ranges(
+    inputs: np.ndarray, samples: int, noise: float, ranges: np.ndarray | None
+) -> np.ndarray:
+    if samples < 1 or not noise >= 0:
+        raise SettingsError(
+            f"Expected at least 1 noisy copy and a noise share of 0 or more, "
+            f"got {samples} and {noise}."
+        )
+    if ranges is None:
+        return np.ptp(inputs, axis=tuple(range(inputs.ndim - 1)))
+    ranges = np.asarray(ranges)
+    if ranges.shape != inputs.shape[-1:] or not (ranges >= 0).all():
+        raise SettingsError(
+            f"Expected {inputs.shape[-1]} ranges of 0 or more, one per channel, "
+            f"got shape {ranges.shape}."
+        )
+    return ranges
+
+
+def _chunks(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws as (chunks, size, ...), filled up with draws of weight 0, and weights (chunks, size).
+
+    With few samples several draws go through the network at once; all chunks have one size, so
+    the compiled step is traced once.
+    """
+    size = min(size, len(draws))
+    missing = -len(draws) % size
+    weights = np.concatenate([np.ones(len(draws)), np.zeros(missing)]).astype(draws.dtype)
+    draws = np.concatenate([draws, np.zeros((missing, *draws.shape[1:]), draws.dtype)])
+    return draws.reshape(-1, size, *draws.shape[1:]), weights.reshape(-1, size)
+
+
+def _smoothgrad_step(score: Score) -> Callable[..., tf.Tensor]:
+    def step(
+        inputs: tf.Tensor, wanted: tf.Tensor, draws: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
+        copies, rows = tf.shape(draws)[0], tf.shape(inputs)[0]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            noisy = inputs[None] + draws[:, None]
+            logits = score(tf.reshape(noisy, tf.concat([[-1], tf.shape(inputs)[1:]], 0)))
+            chosen = tf.one_hot(tf.tile(wanted, [copies]), tf.shape(logits)[1], dtype=logits.dtype)
+            picked = tf.reduce_sum(logits * chosen, axis=1)
+            # The copies of a sample share its gradient tape, so their gradients add up here.
+            total = tf.reduce_sum(tf.reshape(picked, [copies, rows]) * weights[:, None])
+        return tape.gradient(total, inputs, unconnected_gradients="zero")
+
+    return step

@@ -1,0 +1,59 @@
+"""The networks, in one visible table; reading it loads no TensorFlow.
+
+Adding one: a module with `build(input_shape, classes)` and a row here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsi.errors import one_of
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and the settings its authors, or our trials, use with it.
+
+    Attributes:
+        name: as on the command line; also the module in this package that builds it.
+        summary: one line for lists.
+        source: paper and year.
+        patch_size: default side of the patches, in pixels.
+        learning_rate: default rate for Adam.
+        batch_size: default samples a step.
+    """
+
+    name: str
+    summary: str
+    source: str
+    patch_size: int
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+
+    def build(self, input_shape: tuple[int, int, int], classes: int, *, seed: int) -> keras.Model:
+        """A new network with a softmax output of (n, classes); the same seed, the same weights."""
+        import tf_keras as keras
+
+        keras.utils.set_random_seed(seed)
+        module = importlib.import_module(f"hsi.models.{self.name}")
+        return module.build(input_shape, classes)
+
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        Network("cao", "two 3x3 convolutions, three dense layers", "Cao et al. 2018", 5),
+        Network("cao_pooled", "the same with max-pooling, as published", "Cao et al. 2018", 9),
+        Network("vgg", "VGG16's blocks with batch norm", "Simonyan and Zisserman 2015", 5, 3e-4),
+    )
+}
+
+
+def network(name: str) -> Network:
+    """The network of this name; `SettingsError` with the known and the closest name otherwise."""
+    return NETWORKS[one_of(name, NETWORKS, what="model")]

@@ -1,0 +1,68 @@
+"""Patches: the odd-sized windows around pixels, gathered from the padded cube when asked for.
+
+All patches of a scene at once would be `patch_size` squared times the cube; nothing here makes
+them. A batch is one `take` of whole spectra, which are contiguous in memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hsi.errors import SettingsError
+
+
+def check_patch_size(patch_size: int, rows: int, cols: int) -> None:
+    """Refuse a patch size that is even, below 1 or larger than the scene (`SettingsError`)."""
+    if patch_size < 1 or patch_size % 2 == 0:
+        raise SettingsError(
+            f"patch_size: expected an odd number (the patch is centred on its pixel), "
+            f"got {patch_size}; try {max(1, patch_size - 1)} or {max(1, patch_size + 1)}."
+        )
+    if patch_size > min(rows, cols):
+        raise SettingsError(
+            f"patch_size: expected at most {min(rows, cols)}, the smaller side of the scene "
+            f"({rows} x {cols} pixels), got {patch_size}."
+        )
+
+
+class Patches:
+    """The patches of a prepared cube.
+
+    Borders are padded symmetrically (as Cao et al. 2018 do), so every pixel has a patch.
+
+    Args:
+        cube: (rows, cols, channels), copied once as float32 with its padding.
+        patch_size: odd side of the window, in pixels.
+    """
+
+    def __init__(self, cube: np.ndarray, patch_size: int) -> None:
+        rows, cols, channels = cube.shape
+        check_patch_size(patch_size, rows, cols)
+        half = patch_size // 2
+        self.patch_size = patch_size
+        self.rows, self.cols, self.channels = rows, cols, channels
+        pad = ((half, half), (half, half), (0, 0))
+        padded = np.pad(cube.astype(np.float32, copy=False), pad, mode="symmetric")
+        self._spectra = padded.reshape(-1, channels)
+        self._width = cols + 2 * half
+        window = np.arange(patch_size)
+        self._window = (window[:, None] * self._width + window).ravel()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one patch: (patch_size, patch_size, channels)."""
+        return self.patch_size, self.patch_size, self.channels
+
+    def gather(self, pixels: np.ndarray) -> np.ndarray:
+        """The patches around pixels.
+
+        Args:
+            pixels: (n,) flat pixel numbers, row * cols + col.
+
+        Returns:
+            (n, patch_size, patch_size, channels) float32, a new array.
+        """
+        row, col = np.divmod(np.asarray(pixels, np.int64), self.cols)
+        # The corner of the window in the padded cube has the pixel's own row and column.
+        index = (row * self._width + col)[:, None] + self._window
+        return self._spectra[index].reshape(-1, *self.shape)

@@ -1,0 +1,286 @@
+"""Attribution tiles: a row of bands for the input and for each method or variant.
+
+A tile shows the very band that its title names. All tiles of a row share one scale: a map that is
+dead stays white and is called dead, instead of being stretched until its noise fills the range.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+
+from hsi.errors import SettingsError
+from hsi.plots import add_note, new_figure
+from hsi.plots.colors import SEQUENTIAL, SIGNED, signed_norm
+
+MOST_COLUMNS = 12
+"""Tiles side by side; more bands go on in another line."""
+
+MOST_ROWS = 24
+"""Rows of tiles in a figure; of more bands than fit every k-th is shown, and the figure says so."""
+
+_TILE = 1.05  # inches
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One kind of tile of one sample: its (rows, cols, channels) values and how they are drawn."""
+
+    label: str
+    values: np.ndarray
+    norm: Normalize
+    colormap: str
+    scale_label: str
+    signed: bool
+
+
+def attribution_tiles(
+    inputs: np.ndarray,
+    attributions: Mapping[str, np.ndarray],
+    *,
+    bands: Sequence[int] | np.ndarray | None = None,
+    wavelengths: Sequence[float] | np.ndarray | None = None,
+    unit: str = "band",
+    from_band: int | None = None,
+    to_band: int | None = None,
+    step_band: int | None = None,
+    title: str = "",
+    sample_titles: Sequence[str] | None = None,
+    input_label: str = "standardised input",
+    attribution_label: str | Mapping[str, str] = "d logit / d standardised input",
+    shared_scale: bool = False,
+    signed_map: str = SIGNED,
+    synthetic: bool = False,
+    note: str = "",
+) -> Figure:
+    """Input and attributions of a few samples, band by band.
+
+    Args:
+        inputs: (n, rows, cols, channels) samples as the network takes them.
+        attributions: row label -> (n, rows, cols, channels) signed maps.
+        bands: (channels,) the number of each channel: the 1-based band of the sensor, or the
+            component; None counts from 1.
+        wavelengths: (channels,) nm, NaN where unknown; None where all are.
+        unit: "band" or "component", for the titles.
+        from_band, to_band, step_band: numbers to show, ends included. Without a step, as many as
+            fit side by side are spread evenly.
+        title: of the figure: model file, method.
+        sample_titles: one a sample: class, pixel, score.
+        input_label, attribution_label: of the colour bars; the latter also per row label.
+        shared_scale: one scale for all attributions of the figure (to compare variants) instead
+            of one for each row of a sample.
+        signed_map: colour map of the attributions, white at zero.
+
+    Raises:
+        SettingsError: shapes that do not agree, or numbers outside the data's.
+    """
+    inputs = np.asarray(inputs)
+    maps = {label: np.asarray(values) for label, values in attributions.items()}
+    numbers = np.arange(1, inputs.shape[-1] + 1) if bands is None else np.asarray(bands)
+    titles = list(sample_titles) if sample_titles is not None else [""] * len(inputs)
+    _check(inputs, maps, numbers, wavelengths, titles)
+    fitting = MOST_COLUMNS * max(1, MOST_ROWS // (len(inputs) * (1 + len(maps))))
+    chosen, said = choose_bands(
+        numbers, from_band=from_band, to_band=to_band, step_band=step_band, unit=unit, most=fitting
+    )
+    names = [_tile_title(unit, numbers[i], wavelengths, i) for i in chosen]
+    blocks = [
+        _rows_of(
+            inputs[i][..., chosen],
+            {label: values[i] for label, values in maps.items()},
+            chosen,
+            [values[..., chosen] for values in maps.values()] if shared_scale else None,
+            (input_label, attribution_label, signed_map),
+        )
+        for i in range(len(inputs))
+    ]
+    figure = _draw(blocks, names, titles, aspect=inputs.shape[1] / inputs.shape[2])
+    if title:
+        figure.suptitle(title, fontsize=13, fontweight="bold")
+    add_note(figure, "  ".join(part for part in (said, note) if part), synthetic=synthetic)
+    return figure
+
+
+def choose_bands(
+    numbers: np.ndarray,
+    *,
+    from_band: int | None,
+    to_band: int | None,
+    step_band: int | None,
+    unit: str = "band",
+    most: int = MOST_COLUMNS,
+) -> tuple[np.ndarray, str]:
+    """Channels (0-based) whose numbers were asked for, and what must be said about the choice.
+
+    Args:
+        numbers: (channels,) number of each channel, ascending; may have gaps (removed bands).
+        from_band, to_band, step_band: numbers, ends included; None means first, last, and as many
+            as fit in one line.
+        most: show at most so many.
+
+    Raises:
+        SettingsError: numbers outside the data's, a step below 1, or nothing left to show.
+    """
+    low, high = int(numbers.min()), int(numbers.max())
+    first = low if from_band is None else from_band
+    last = high if to_band is None else to_band
+    if not low <= first <= last <= high:
+        raise SettingsError(
+            f"Expected {unit}s between {low} and {high}, the first not above the last; "
+            f"got {first} to {last}."
+        )
+    if step_band is not None and step_band < 1:
+        raise SettingsError(f"Expected a step of at least 1 {unit}, got {step_band}.")
+    within = np.flatnonzero((numbers >= first) & (numbers <= last))
+    if step_band is None:
+        even = np.linspace(0, len(within) - 1, min(len(within), MOST_COLUMNS, most))
+        chosen, missing = within[np.round(even).astype(int)] if len(within) else within, []
+    else:
+        wanted = np.arange(first, last + 1, step_band)
+        chosen = within[np.isin(numbers[within], wanted)]
+        missing = [int(n) for n in np.setdiff1d(wanted, numbers)]
+    if not len(chosen):
+        raise SettingsError(
+            f"No {unit} left to show: {first} to {last} in steps of {step_band or 1} are not in "
+            f"the data (removed); it has {len(numbers)} {unit}s from {low} to {high}."
+        )
+    said = f"Not in the data: {unit} {', '.join(map(str, missing))}." if missing else ""
+    if len(chosen) > most:
+        every = -(-len(chosen) // most)
+        said = f"{said} Shown is 1 in {every} of the {len(chosen)} {unit}s asked for.".strip()
+        chosen = chosen[::every]
+    return chosen, said
+
+
+def _check(
+    inputs: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    numbers: np.ndarray,
+    wavelengths: Sequence[float] | np.ndarray | None,
+    titles: Sequence[str],
+) -> None:
+    if inputs.ndim != 4 or not len(inputs):
+        raise SettingsError(
+            f"Expected inputs of (samples, rows, cols, channels), got shape {inputs.shape}."
+        )
+    for label, values in maps.items():
+        if values.shape != inputs.shape:
+            raise SettingsError(
+                f"Expected maps of {label!r} in the shape of the inputs, {inputs.shape}; "
+                f"got {values.shape}."
+            )
+    for what, given, wanted in (
+        ("band numbers", numbers, inputs.shape[-1]),
+        ("wavelengths", wavelengths, inputs.shape[-1]),
+        ("sample titles", titles, len(inputs)),
+    ):
+        if given is not None and len(given) != wanted:
+            raise SettingsError(f"Expected {wanted} {what}, got {len(given)}.")
+
+
+def _tile_title(
+    unit: str, number: int, wavelengths: Sequence[float] | np.ndarray | None, channel: int
+) -> str:
+    known = wavelengths is not None and np.isfinite(wavelengths[channel])
+    return f"{unit} {number}" + (f" · {wavelengths[channel]:.0f} nm" if known else "")  # type: ignore[index]
+
+
+def _rows_of(
+    inputs: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    chosen: np.ndarray,
+    scale_over: Sequence[np.ndarray] | None,
+    style: tuple[str, str | Mapping[str, str], str],
+) -> list[_Row]:
+    """The rows of one sample, each with the one scale of its tiles."""
+    input_label, attribution_label, signed_map = style
+    # Single outliers of a sensor must not flatten all the rest; the colour bar shows the cut.
+    low, high = np.nanpercentile(np.where(np.isfinite(inputs), inputs, np.nan), (1, 99))
+    rows = [_Row("input", inputs, Normalize(low, high), SEQUENTIAL, input_label, False)]
+    for label, values in maps.items():
+        shown = values[..., chosen]
+        if not values.any():
+            label_shown = f"{label} DEAD: all zero"
+        elif not shown.any():
+            label_shown = f"{label} zero in the tiles shown"
+        else:
+            label_shown = label
+        norm = signed_norm(scale_over if scale_over is not None else [shown])
+        unit = (
+            attribution_label
+            if isinstance(attribution_label, str)
+            else attribution_label.get(label, "")
+        )
+        rows.append(_Row(label_shown, shown, norm, signed_map, unit, True))
+    return rows
+
+
+def _draw(
+    blocks: Sequence[Sequence[_Row]],
+    names: Sequence[str],
+    titles: Sequence[str],
+    *,
+    aspect: float,
+) -> Figure:
+    """A subfigure for each sample, in it the lines of tiles."""
+    columns = min(MOST_COLUMNS, len(names))
+    lines = -(-len(names) // columns)
+    height = len(blocks) * (lines * len(blocks[0]) * (_TILE * aspect + 0.3) + 0.45) + 0.8
+    figure = new_figure(max(7.0, columns * (_TILE + 0.05) + 2.0), height)
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
+    parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
+    for part, rows, title in zip(parts, blocks, titles, strict=True):
+        if title:
+            part.suptitle(title, fontsize=11, x=0.01, ha="left")
+        _draw_sample(part, rows, names, columns, lines)
+    return figure
+
+
+def _draw_sample(
+    part: SubFigure, rows: Sequence[_Row], names: Sequence[str], columns: int, lines: int
+) -> None:
+    grid = part.add_gridspec(lines * len(rows), columns + 1, width_ratios=[1.0] * columns + [0.12])
+    for line in range(lines):
+        for place, row in enumerate(rows):
+            at = line * len(rows) + place
+            for column, tile in enumerate(range(line * columns, len(names))[:columns]):
+                axes = part.add_subplot(grid[at, column])
+                image = axes.imshow(
+                    row.values[..., tile], norm=row.norm, cmap=row.colormap, interpolation="nearest"
+                )
+                _finish_tile(axes, row, names[tile], row.values[..., tile])
+                if column == 0:
+                    axes.set_ylabel(textwrap.fill(row.label, 16), fontsize=10)
+            _draw_scale(part, image, part.add_subplot(grid[at, columns]), row)
+
+
+def _draw_scale(part: SubFigure, image: AxesImage, axes: Axes, row: _Row) -> None:
+    """The colour bar of a row; of a row of zeros it has no numbers but 0."""
+    bar = part.colorbar(image, cax=axes, extend="neither" if row.signed else "both")
+    axes.tick_params(labelsize=8)
+    bar.set_label(textwrap.fill(row.scale_label, 20), fontsize=8)
+    if row.signed:
+        low, high = float(row.norm.vmin or 0.0), float(row.norm.vmax or 0.0)
+        ticks = [low, 0.0, high] if row.values.any() else [0.0]
+        bar.set_ticks(ticks, labels=[f"{v:.2g}".replace("-", "−") for v in ticks])
+
+
+def _finish_tile(axes: Axes, row: _Row, name: str, values: np.ndarray) -> None:
+    """Name the tile, and say so where it is zero or has values that are not finite."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    short = name.split(" · ")[0]
+    # The wavelength stands over the top row; the number over every tile.
+    axes.set_title(short if row.signed else name.replace(" · ", "\n"), fontsize=8.5, pad=2.5)
+    axes.set_label(f"{row.label}: {name}")
+    if row.signed and not values.any():
+        axes.text(0.5, 0.5, "zero", transform=axes.transAxes, ha="center", va="center", fontsize=8)
+    elif not np.isfinite(values).all():
+        axes.text(0.5, 0.5, "NaN", transform=axes.transAxes, ha="center", va="center", fontsize=8)

@@ -1,0 +1,326 @@
+"""Which pixels train, validate and test, and how much the patches leak between them.
+
+A random split lets the patch of almost every test pixel hold training pixels. `blocks` keeps whole
+blocks of the scene apart, with a gap, so that no test patch holds one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsi.errors import DataError, SettingsError, one_of
+from hsi.scene import Scene
+
+METHODS = ("blocks", "random", "given")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint masks over a scene.
+
+    Attributes:
+        train, validation, test: (rows, cols) bool.
+        method: "blocks", "random" or "given".
+        seed: of every random choice in it.
+        patch_size: side of the patches that the leakage is computed for.
+        gap: pixels within this Chebyshev distance of training are kept out of the test.
+        notes: what the user should know, a sentence each.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    method: str
+    seed: int
+    patch_size: int
+    gap: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def leakage(self) -> float:
+        """Share of test pixels, 0..1, whose own patch holds a training pixel; exact."""
+        tests = np.count_nonzero(self.test)
+        reached = dilate(self.train, self.patch_size // 2)
+        return float(np.count_nonzero(self.test & reached) / tests) if tests else 0.0
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much to train on: a share of each class, or a number of pixels of each class."""
+
+    fraction: float = 0.1
+    per_class: int | None = None
+
+    def of(self, sizes: np.ndarray) -> np.ndarray:
+        """Training pixels wanted of classes of these sizes: at least 1, one left to test."""
+        wanted = np.full(len(sizes), self.per_class) if self.per_class else self.fraction * sizes
+        return np.clip(np.round(wanted), 1, np.maximum(sizes - 1, 1)).astype(int)
+
+
+def make_split(
+    scene: Scene,
+    *,
+    method: str = "blocks",
+    amount: Amount | None = None,
+    validation_fraction: float = 0.1,
+    patch_size: int = 5,
+    block_size: int = 10,
+    seed: int = 0,
+    train_labels: np.ndarray | None = None,
+    test_labels: np.ndarray | None = None,
+) -> Split:
+    """Split the labelled pixels of a scene.
+
+    Args:
+        scene: every class must have at least two pixels.
+        method: "blocks" (blocks of the scene with a gap of patch_size // 2), "random" (stratified)
+            or "given" (`train_labels`, and `test_labels` or all other labelled pixels).
+        amount: how much of each class trains; validation pixels are taken out of it.
+        validation_fraction: share of each class's training pixels that validates instead.
+        patch_size: odd side of the patches, in pixels.
+        block_size: side of the blocks, in pixels.
+        seed: of every random choice.
+        train_labels, test_labels: (rows, cols) label maps of a given split, 0 elsewhere.
+
+    Raises:
+        DataError: no labels, a class of one pixel, or given maps that contradict the scene.
+        SettingsError: an unknown method, or fractions that leave nothing.
+    """
+    one_of(method, METHODS, what="split")
+    amount = amount or Amount()
+    _check(scene, amount, validation_fraction)
+    rng = np.random.default_rng(seed)
+    labels = scene.class_indices()
+    if method == "given":
+        train, test, notes = _given(scene, train_labels, test_labels)
+        gap = 0
+    elif method == "random":
+        train = _random(labels, amount, rng)
+        test, notes, gap = (labels >= 0) & ~train, [], 0
+    else:
+        gap = patch_size // 2
+        train, test, notes = _blocks(scene, amount, block_size, gap, rng)
+    train, validation = _take_validation(labels, train, validation_fraction, rng)
+    return Split(train, validation, test, method, seed, patch_size, gap, tuple(notes))
+
+
+def dilate(mask: np.ndarray, distance: int) -> np.ndarray:
+    """Every pixel within `distance` (Chebyshev) of a True pixel; (rows, cols) bool."""
+    from scipy.ndimage import maximum_filter
+
+    if distance == 0:
+        return mask
+    return maximum_filter(mask, size=2 * distance + 1, mode="constant", cval=False)
+
+
+def _check(scene: Scene, amount: Amount, validation_fraction: float) -> None:
+    if not 0 < amount.fraction < 1:
+        raise SettingsError(
+            f"train_fraction: expected a share between 0 and 1, got {amount.fraction:g}; "
+            f"for a number of pixels use train_per_class."
+        )
+    if amount.per_class is not None and amount.per_class < 1:
+        raise SettingsError(f"train_per_class: expected 1 or more, got {amount.per_class}.")
+    if not 0 <= validation_fraction < 1:
+        raise SettingsError(
+            f"validation_fraction: expected a share of the training pixels from 0 to below 1, "
+            f"got {validation_fraction:g}."
+        )
+    if len(scene.classes) < 2:
+        raise DataError(
+            f"{scene.name}: expected at least two classes in the labels, got {len(scene.classes)}."
+        )
+    for number in scene.classes:
+        if np.count_nonzero(scene.labels == number) == 1:
+            raise DataError(
+                f"{scene.name}: class {number} ({scene.class_names[number]}) has one pixel, which "
+                f"cannot both train and test; leave the class out with --classes."
+            )
+
+
+def _random(labels: np.ndarray, amount: Amount, rng: np.random.Generator) -> np.ndarray:
+    train = np.zeros(labels.size, bool)
+    flat = labels.ravel()
+    sizes = np.bincount(flat[flat >= 0])
+    for index, count in enumerate(amount.of(sizes)):
+        train[rng.permutation(np.flatnonzero(flat == index))[:count]] = True
+    return train.reshape(labels.shape)
+
+
+def _take_validation(
+    labels: np.ndarray, train: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move a share of each class's training pixels to validation; one always stays."""
+    validation = np.zeros(labels.size, bool)
+    for index in np.unique(labels[train]):
+        pixels = np.flatnonzero((train & (labels == index)).ravel())
+        count = min(round(fraction * len(pixels)), len(pixels) - 1)
+        validation[rng.permutation(pixels)[:count]] = True
+    validation = validation.reshape(labels.shape)
+    return train & ~validation, validation
+
+
+def _given(
+    scene: Scene, train_labels: np.ndarray | None, test_labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    if train_labels is None:
+        raise SettingsError("split given: expected --train_labels FILE (and --test_labels FILE).")
+    notes: list[str] = []
+    train = _as_mask(scene, train_labels, "train_labels", notes)
+    if test_labels is None:
+        notes.append("No test_labels: every other labelled pixel tests.")
+        return train, (scene.labels > 0) & ~train, notes
+    test = _as_mask(scene, test_labels, "test_labels", notes)
+    both = int(np.count_nonzero(train & test))
+    if both:
+        raise DataError(
+            f"train_labels and test_labels share {both} pixels; expected disjoint maps."
+        )
+    return train, test, notes
+
+
+def _as_mask(scene: Scene, given: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Where a given map is labelled, after checking that it means the scene's own classes.
+
+    Public maps number the same classes differently; a one-to-one renumbering is recognised.
+    """
+    if given.shape != scene.labels.shape:
+        raise DataError(
+            f"{name}: expected {scene.rows} x {scene.cols} pixels like the scene, "
+            f"got shape {given.shape}."
+        )
+    mask = given > 0
+    if not mask.any():
+        raise DataError(f"{name}: expected labelled pixels, got none.")
+    pairs = np.unique(np.stack([given[mask], scene.labels[mask]]), axis=1)
+    one_to_one = len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]
+    differ = int(np.count_nonzero(given[mask] != scene.labels[mask]))
+    if 0 in pairs[1] or (differ and not one_to_one):
+        raise DataError(
+            f"{name}: {differ} of {np.count_nonzero(mask)} pixels have another class than in the "
+            f"scene's labels; pass the label map that belongs to it with --labels."
+        )
+    if differ:
+        renumbered = ", ".join(f"{a} is {b}" for a, b in pairs.T if a != b)
+        notes.append(f"{name} numbers the classes differently: {renumbered} (mapped).")
+    return mask
+
+
+def _blocks(
+    scene: Scene, amount: Amount, block_size: int, gap: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    if block_size < 1:
+        raise SettingsError(f"block_size: expected 1 or more pixels, got {block_size}.")
+    labels = scene.class_indices()
+    sizes = np.bincount(labels[labels >= 0])
+    wanted = amount.of(sizes)
+    train = _choose_blocks(labels, wanted, block_size, rng)
+    for index in range(len(sizes)):
+        if not (train & (labels == index)).any():
+            train |= _end_of(labels == index, int(wanted[index]), first=True)
+    labelled = labels >= 0
+    if train.sum() <= labelled.sum() / 2:  # the gap is taken from the larger side
+        test = labelled & ~train & ~dilate(train, gap)
+    else:
+        test = labelled & ~train
+        train = train & ~dilate(test, gap)
+    for index in range(len(sizes)):
+        train, test = _repair(labels, index, train, test, gap)
+    notes = []
+    for index, number in enumerate(scene.classes):
+        missing = [
+            name for name, mask in (("training", train), ("test", test))
+            if not (mask & (labels == index)).any()
+        ]
+        if missing:
+            notes.append(
+                f"Class {number} ({scene.class_names[number]}) has no {' and no '.join(missing)} "
+                f"pixels: its {sizes[index]} pixels lie too close together for a gap of {gap}."
+            )
+    return train, test, notes
+
+
+def _choose_blocks(
+    labels: np.ndarray, wanted: np.ndarray, block_size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Training blocks, chosen greedily, rarest class first (after Sechidis et al. 2011).
+
+    A block is taken if it brings the class nearer to its wanted count; among those, the one that
+    leaves all classes nearest to theirs. A block that holds all of some class is never taken.
+    """
+    rows, cols = labels.shape
+    offset = rng.integers(block_size, size=2)
+    across = (cols + block_size - 1) // block_size + 1
+    block_of = ((np.arange(rows)[:, None] + offset[0]) // block_size) * across + (
+        np.arange(cols) + offset[1]
+    ) // block_size
+    classes = len(wanted)
+    labelled = labels >= 0
+    cells = block_of[labelled] * classes + labels[labelled]
+    blocks = int(block_of.max()) + 1
+    counts = np.bincount(cells, minlength=blocks * classes).reshape(blocks, classes)
+    sizes = counts.sum(axis=0)
+    order = rng.permutation(blocks)
+    free = ((counts > 0).any(axis=1) & (counts < sizes).all(axis=1))[order]
+    counts = counts[order]
+    taken = np.zeros(blocks, bool)
+    have = np.zeros(classes, int)
+    for index in np.argsort(sizes, kind="stable"):
+        while have[index] < wanted[index]:
+            after = have + counts
+            keeps_test = (after < sizes).all(axis=1)
+            usable = free & ~taken & (counts[:, index] > 0) & keeps_test
+            nearer = np.abs(after[:, index] - wanted[index]) < wanted[index] - have[index]
+            choice = usable & nearer if have[index] else usable
+            if not choice.any():
+                break
+            cost = (np.abs(after - wanted) / wanted).sum(axis=1)
+            best = np.flatnonzero(choice)[np.argmin(cost[choice])]
+            taken[best] = True
+            have += counts[best]
+    chosen = np.zeros(blocks, bool)
+    chosen[order[taken]] = True
+    return chosen[block_of] & labelled
+
+
+def _end_of(mask: np.ndarray, count: int, *, first: bool) -> np.ndarray:
+    """The first or last `count` True pixels of a mask along its longer side; (rows, cols) bool."""
+    row, col = np.nonzero(mask)
+    along = row if np.ptp(row) >= np.ptp(col) else col
+    order = np.lexsort((col, row, along))
+    picked = order[:count] if first else order[len(order) - count :]
+    end = np.zeros_like(mask)
+    end[row[picked], col[picked]] = True
+    return end
+
+
+def _repair(
+    labels: np.ndarray, index: int, train: np.ndarray, test: np.ndarray, gap: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give a class that lost its test or training pixels to the gap an end of its own.
+
+    The pixels around that end go to nobody, so the gap holds. Where that would cost this or
+    another class a side that it has, nothing is changed and the caller says what is missing.
+    """
+    members = labels == index
+    sides = _sides(labels, train, test)
+    lacks_test, lacks_train = index not in sides[1], index not in sides[0]
+    if lacks_test == lacks_train:
+        return train, test
+    for count in range(max(1, int(members.sum()) // 5), 0, -1):
+        end = _end_of(members, count, first=lacks_train)
+        if lacks_test:
+            new_train, new_test = train & ~dilate(end, gap), test | end
+        else:
+            new_train, new_test = train | end, test & ~dilate(end, gap)
+        after = _sides(labels, new_train, new_test)
+        if sides[0] <= after[0] and sides[1] <= after[1]:
+            return new_train, new_test
+    return train, test
+
+
+def _sides(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[set, set]:
+    """The class indices that have training pixels, and those that have test pixels."""
+    return set(np.unique(labels[train])), set(np.unique(labels[test]))

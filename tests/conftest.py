@@ -1,0 +1,27 @@
+"""What several tests share: where the real data lies, and a quiet TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data, or a skip that says where it was looked for."""
+    folder = Path(os.environ.get("HSI_DATASETS") or ROOT.parent / "shared" / "datasets")
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist (set HSI_DATASETS)")
+    return folder
