@@ -19,7 +19,7 @@ from hsi.nonnegative import non_negative_weights
 
 SCALINGS = ("standard", "minmax", "none")
 REDUCERS = ("none", "PCA", "NMF")
-CLIP_PERCENTILES = (0.1, 99.9)
+CLIP_PERCENTILES = (1, 99)
 PIXELS_AT_ONCE = 65536
 NMF_ITERATIONS = 1000
 
@@ -89,9 +89,9 @@ def fit(
 ) -> Preparation:
     """Fit a preparation on the training pixels of a cube, and on nothing else.
 
-    Clipping bounds are the 0.1 and 99.9 percentiles of each band, widened by half their distance
-    on both sides: one stray pixel (Salinas-A holds one 834 standard deviations out) must not set
-    the input's scale, and ordinary pixels must not be touched. `none` neither clips nor scales.
+    Clipping bounds are the 1 and 99 percentiles of each band, widened by their distance on both
+    sides: a few stray pixels (Salinas-A holds two, one value 834 deviations out) must not set the
+    input's scale, and ordinary pixels must not be touched. `none` neither clips nor scales.
 
     Args:
         cube: (rows, cols, bands) raw values.
@@ -167,7 +167,7 @@ def save(preparation: Preparation, path: Path) -> None:
     arrays = {f.name: np.asarray(getattr(preparation, f.name)) for f in fields(preparation)}
     arrays["notes"] = np.asarray(preparation.notes, dtype=np.str_)
     with path.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load(path: Path) -> Preparation:
@@ -179,14 +179,14 @@ def load(path: Path) -> Preparation:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             values = {f.name: arrays[f.name] for f in fields(Preparation)}
-    except (OSError, KeyError, ValueError, EOFError) as error:
+        values["reducer"] = one_of(str(values["reducer"]), REDUCERS, what="reducer")
+        values["notes"] = tuple(str(note) for note in values["notes"])
+        return Preparation(**values)
+    except Exception as error:  # damage comes as anything: BadZipFile, NotImplementedError ...
         raise DataError(
             f"{path}: expected the preparation that was saved beside the model, could not read it "
             f"({type(error).__name__}); run generate_model.py again."
         ) from error
-    values["reducer"] = str(values["reducer"])
-    values["notes"] = tuple(str(note) for note in values["notes"])
-    return Preparation(**values)
 
 
 def _check_components(reducer: str, components: int | None, spectra: np.ndarray) -> None:
@@ -210,9 +210,14 @@ def _fit_bands(
     low, high = np.full(bands, -np.inf), np.full(bands, np.inf)
     if scaling != "none":
         bottom, top = np.percentile(spectra, CLIP_PERCENTILES, axis=0)
-        low, high = bottom - (top - bottom) / 2, top + (top - bottom) / 2
-    if reducer == "NMF":  # values from zero up, and no ordinary pixel cut off at zero
-        low = np.zeros(bands) if scaling == "none" else low
+        # Where nearly all values are one, the few others may be a class: they are kept.
+        one = bottom == top
+        bottom = np.where(one, spectra.min(axis=0), bottom)
+        top = np.where(one, spectra.max(axis=0), top)
+        low, high = bottom - (top - bottom), top + (top - bottom)
+    if reducer == "NMF":  # values from zero up, with a margin for pixels darker than all of these
+        least = np.clip(spectra, low, high).min(axis=0)
+        low = np.zeros(bands) if scaling == "none" else least - (high - low) / 30
         offset = low
         scale = np.ones(bands) if scaling == "none" else np.where(high > low, high - low, 1.0)
     else:
@@ -234,7 +239,8 @@ def _location_and_scale(values: np.ndarray, scaling: str) -> tuple[np.ndarray, n
         offset, scale = values.mean(axis=0), values.std(axis=0)
     else:
         offset, scale = values.min(axis=0), np.ptp(values, axis=0)
-    return offset, np.where(scale > 0, scale, 1.0)
+    # A constant column's deviation may be a rounding error above zero; its range is exact.
+    return offset, np.where(np.ptp(values, axis=0) > 0, scale, 1.0)
 
 
 def _component_scale(weights: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +250,8 @@ def _component_scale(weights: np.ndarray, scaling: str) -> tuple[np.ndarray, np.
     Indian Pines chip, PCA 20, that costs `cao` two points of accuracy), and int8 loses nothing.
     """
     offset, scale = _location_and_scale(weights, scaling)
-    return offset, np.full_like(scale, scale.max())
+    varies = np.ptp(weights, axis=0) > 0  # a component that is nowhere used has scale 1
+    return offset, np.full_like(scale, scale[varies].max(initial=0) or 1.0)
 
 
 def _fit_pca(
@@ -265,12 +272,12 @@ def _fit_nmf(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = NMF(
-            components, init="nndsvda", random_state=seed, max_iter=NMF_ITERATIONS
-        ).fit(scaled)
+        model = NMF(components, init="nndsvda", random_state=seed, max_iter=NMF_ITERATIONS).fit(
+            scaled
+        )
     axes = model.components_ / np.linalg.norm(model.components_, axis=1, keepdims=True).clip(1e-12)
     weights, unsolved = non_negative_weights(scaled, axes)
-    error = np.linalg.norm(scaled - weights @ axes) / max(np.linalg.norm(scaled), 1e-300)
+    error = np.linalg.norm(scaled - weights @ axes) / max(float(np.linalg.norm(scaled)), 1e-300)
     notes: list[str] = []
     if model.n_iter_ >= NMF_ITERATIONS:
         notes.append(

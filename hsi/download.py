@@ -1,8 +1,6 @@
 """Fetching the files of public scenes: resumed, checked, whole or not there at all.
 
-Why not pooch: it neither resumes a cut download nor knows git blob ids, the only hashes known for
-the large cubes, nor recognises an HTML page that a mirror sends with status 200. What remains of it
-is a call of hashlib.
+Not pooch: it neither resumes a cut download nor knows git blob ids, all that some cubes have.
 """
 
 from __future__ import annotations

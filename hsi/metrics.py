@@ -48,9 +48,7 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Accuracy
     chance = (per_class * matrix.sum(axis=0)).sum() / total**2
     kappa = (oa - chance) / (1 - chance) if chance < 1 else 0.0
     low, high = wilson_interval(int(right), int(total))
-    return Accuracy(
-        float(oa), low, high, float(np.nanmean(recall)), float(kappa), recall, matrix
-    )
+    return Accuracy(float(oa), low, high, float(np.nanmean(recall)), float(kappa), recall, matrix)
 
 
 def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:

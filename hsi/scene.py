@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,10 @@ from hsi.errors import DataError
 
 MOST_CLASSES = 255
 """A label map with more values than this is taken for something else (a band, an index)."""
+FEW_BANDS = 10
+"""So many bands with bad values can be left out; with more, the pixels are at fault."""
+CHUNK_BYTES = 1 << 24
+"""Of a cube, looked at in one piece: the cube may be larger than the memory."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Scene:
         if self.labels.shape != self.cube.shape[:2]:
             raise DataError(
                 f"{self.name}: expected labels of {self.rows} x {self.cols} pixels like the cube, "
-                f"got shape {self.labels.shape}; check that both are of one scene and not transposed."
+                f"got shape {self.labels.shape}; check that both are of one scene "
+                "and not transposed."
             )
         if self.wavelengths is not None and len(self.wavelengths) != self.bands:
             raise DataError(
@@ -113,7 +118,7 @@ class Scene:
         outside = [n for n in numbers if not 1 <= n <= self.bands]
         if outside or len(set(numbers)) >= self.bands:
             raise DataError(
-                f"{self.name}: cannot drop band {outside[0] if outside else 'every band'}; "
+                f"{self.name}: cannot drop {f'band {outside[0]}' if outside else 'every band'}; "
                 f"expected numbers from 1 to {self.bands}, with at least one band left."
             )
         kept = np.setdiff1d(np.arange(self.bands), np.asarray(numbers) - 1)
@@ -131,3 +136,79 @@ class Scene:
         """The 1-based number, in the sensor's own list, of each band of the cube; (bands,) int."""
         numbers = np.arange(1, self.bands + len(self.removed_bands) + 1)
         return np.setdiff1d(numbers, np.asarray(self.removed_bands, int))[: self.bands]
+
+    def check(self, *, dropping: Sequence[int] = ()) -> None:
+        """Refuse what no network can be trained on; reads the cube in chunks of rows.
+
+        Args:
+            dropping: 1-based numbers of bands that `drop_bands` will leave out: they may hold
+                anything, and the advice names them along with the bands that are found.
+
+        Raises:
+            DataError: values that are not real numbers, no labelled pixel, NaN or infinite values,
+                or a band with one value in every pixel.
+        """
+        if self.cube.dtype.kind not in "uif":
+            what = "complex numbers" if self.cube.dtype.kind == "c" else f"type {self.cube.dtype}"
+            raise DataError(
+                f"{self.name}: the cube holds {what}; expected real numbers: "
+                "save it as integers or floats."
+            )
+        if not (self.labels > 0).any():
+            raise DataError(
+                f"{self.name}: no pixel is labelled, all {self.labels.size} are 0; expected class "
+                "numbers from 1: name another label map with --labels."
+            )
+        low, high = _extremes(self.cube)
+        looked_at = ~np.isin(np.arange(1, self.bands + 1), np.asarray(dropping, int))
+        finite = np.isfinite(low) & np.isfinite(high)
+        if (bad := np.flatnonzero(looked_at & ~finite)).size:
+            raise DataError(self._not_finite_text(bad, dropping))
+        if (same := np.flatnonzero(looked_at & finite & (low == high))).size:
+            several = f" ({len(same)} such bands)" if len(same) > 1 else ""
+            raise DataError(
+                f"{self.name}: band {same[0] + 1} is {low[same[0]]} in every pixel{several}; "
+                + (self._drop_text(same, dropping) or "no band would be left: is this the cube?")
+            )
+
+    def _not_finite_text(self, bad: np.ndarray, dropping: Sequence[int]) -> str:
+        """How many values of these bands (from 0) are not finite, where, and what to do."""
+        count, first = 0, None
+        for row, chunk in _row_chunks(self.cube):
+            wrong = ~np.isfinite(chunk[:, :, bad])
+            count += int(wrong.sum())
+            if first is None and wrong[:, :, 0].any():
+                down, col = np.argwhere(wrong[:, :, 0])[0]
+                first = f"{row + down},{col}"
+        advice = self._drop_text(bad, dropping) if len(bad) <= FEW_BANDS else ""
+        return (
+            f"{self.name}: {count} NaN or infinite values in {len(bad)} of {self.bands} bands, the "
+            f"first in band {bad[0] + 1} at pixel {first} (row,col from 0); "
+            + (advice or "fill them or cut these pixels off, and save the scene again.")
+        )
+
+    def _drop_text(self, found: np.ndarray, dropping: Sequence[int]) -> str:
+        """The option that leaves these bands (from 0) out too; "" where none would be left."""
+        numbers = sorted({*dropping, *(int(band) + 1 for band in found)})
+        if len(numbers) >= self.bands:
+            return ""
+        return f"leave bands out with --drop_bands {','.join(map(str, numbers))}."
+
+
+def _row_chunks(cube: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The first row and the rows of each piece, (some rows, cols, bands)."""
+    rows = max(1, CHUNK_BYTES // max(1, cube[:1].nbytes))
+    for start in range(0, len(cube), rows):
+        yield start, np.asarray(cube[start : start + rows])
+
+
+def _extremes(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each band, two arrays (bands,); NaN where a band holds one.
+
+    They tell whether a band is finite as well, so that no second pass is needed for it.
+    """
+    lows, highs = [], []
+    for _, chunk in _row_chunks(cube):
+        lows.append(chunk.min(axis=(0, 1)))
+        highs.append(chunk.max(axis=(0, 1)))
+    return np.min(lows, axis=0), np.max(highs, axis=0)

@@ -6,6 +6,7 @@ blocks of the scene apart, with a gap, so that no test patch holds one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from hsi.errors import DataError, SettingsError, one_of
 from hsi.scene import Scene
 
 METHODS = ("blocks", "random", "given")
+MOST_CONTRADICTIONS = 0.01
+"""Share of a given map's pixels that may have another class than in the scene (left out)."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _take_validation(
     labels: np.ndarray, train: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move a share of each class's training pixels to validation; one always stays."""
-    validation = np.zeros(labels.size, bool)
+    validation: np.ndarray = np.zeros(labels.size, bool)
     for index in np.unique(labels[train]):
         pixels = np.flatnonzero((train & (labels == index)).ravel())
         count = min(round(fraction * len(pixels)), len(pixels) - 1)
@@ -171,12 +174,21 @@ def _given(
     train = _as_mask(scene, train_labels, "train_labels", notes)
     if test_labels is None:
         notes.append("No test_labels: every other labelled pixel tests.")
-        return train, (scene.labels > 0) & ~train, notes
-    test = _as_mask(scene, test_labels, "test_labels", notes)
+        test = (scene.labels > 0) & (train_labels <= 0)
+    else:
+        test = _as_mask(scene, test_labels, "test_labels", notes)
     both = int(np.count_nonzero(train & test))
     if both:
         raise DataError(
             f"train_labels and test_labels share {both} pixels; expected disjoint maps."
+        )
+    if not test.any():
+        raise DataError("split given: expected test pixels; train_labels hold every labelled one.")
+    untrained = np.setdiff1d(scene.labels[test], scene.labels[train])
+    if len(untrained):
+        notes.append(
+            f"Class {untrained[0]} ({scene.class_names[int(untrained[0])]}) has no training "
+            f"pixels in train_labels ({len(untrained)} such)."
         )
     return train, test, notes
 
@@ -184,27 +196,42 @@ def _given(
 def _as_mask(scene: Scene, given: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
     """Where a given map is labelled, after checking that it means the scene's own classes.
 
-    Public maps number the same classes differently; a one-to-one renumbering is recognised.
+    Public maps number the same classes differently (a one-to-one renumbering is recognised), hold
+    a few pixels of another class (the DASE map of Indian Pines: 10 of 5544) and label pixels that
+    the scene leaves unlabelled (that of Pavia University: 1147 of 3921). Both kinds are left out.
     """
     if given.shape != scene.labels.shape:
         raise DataError(
             f"{name}: expected {scene.rows} x {scene.cols} pixels like the scene, "
             f"got shape {given.shape}."
         )
-    mask = given > 0
+    mask = (given > 0) & (scene.labels > 0)
     if not mask.any():
-        raise DataError(f"{name}: expected labelled pixels, got none.")
-    pairs = np.unique(np.stack([given[mask], scene.labels[mask]]), axis=1)
-    one_to_one = len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]
-    differ = int(np.count_nonzero(given[mask] != scene.labels[mask]))
-    if 0 in pairs[1] or (differ and not one_to_one):
+        raise DataError(f"{name}: expected pixels that the scene has labels for, got none.")
+    (theirs, ours), counts = np.unique(
+        np.stack([given[mask], scene.labels[mask]]), axis=1, return_counts=True
+    )
+    order = np.argsort(counts, kind="stable")  # of each given number, the most frequent class wins
+    meaning = dict(zip(theirs[order].tolist(), ours[order].tolist(), strict=True))
+    agree = np.array([meaning[a] == b for a, b in zip(theirs.tolist(), ours.tolist(), strict=True)])
+    differ = int(counts[~agree].sum())
+    if len(set(meaning.values())) < len(meaning) or differ > MOST_CONTRADICTIONS * counts.sum():
+        differ = int(np.count_nonzero(given[mask] != scene.labels[mask]))
         raise DataError(
             f"{name}: {differ} of {np.count_nonzero(mask)} pixels have another class than in the "
             f"scene's labels; pass the label map that belongs to it with --labels."
         )
-    if differ:
-        renumbered = ", ".join(f"{a} is {b}" for a, b in pairs.T if a != b)
-        notes.append(f"{name} numbers the classes differently: {renumbered} (mapped).")
+    renumbered = [f"{a} is {b}" for a, b in sorted(meaning.items()) if a != b]
+    if renumbered:
+        notes.append(f"{name} numbers the classes differently: {', '.join(renumbered)} (mapped).")
+    unlabelled = int(np.count_nonzero((given > 0) & ~mask))
+    if unlabelled or differ:
+        notes.append(
+            f"{name}: left out {unlabelled} pixels without a label in the scene and {differ} with "
+            f"that of another class."
+        )
+    for a, b in zip(theirs[~agree], ours[~agree], strict=True):
+        mask &= ~((given == a) & (scene.labels == b))
     return mask
 
 
@@ -231,13 +258,15 @@ def _blocks(
     notes = []
     for index, number in enumerate(scene.classes):
         missing = [
-            name for name, mask in (("training", train), ("test", test))
+            name
+            for name, mask in (("training", train), ("test", test))
             if not (mask & (labels == index)).any()
         ]
         if missing:
             notes.append(
                 f"Class {number} ({scene.class_names[number]}) has no {' and no '.join(missing)} "
-                f"pixels: its {sizes[index]} pixels lie too close together for a gap of {gap}."
+                f"pixels: its {sizes[index]} pixels lie too close together, or too close to those "
+                f"of another small class, for a gap of {gap}."
             )
     return train, test, notes
 
@@ -299,28 +328,33 @@ def _end_of(mask: np.ndarray, count: int, *, first: bool) -> np.ndarray:
 def _repair(
     labels: np.ndarray, index: int, train: np.ndarray, test: np.ndarray, gap: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give a class that lost its test or training pixels to the gap an end of its own.
+    """Give a class that lacks test or training pixels an end of its own for them.
 
     The pixels around that end go to nobody, so the gap holds. Where that would cost this or
     another class a side that it has, nothing is changed and the caller says what is missing.
     """
     members = labels == index
-    sides = _sides(labels, train, test)
-    lacks_test, lacks_train = index not in sides[1], index not in sides[0]
-    if lacks_test == lacks_train:
+    train_classes, test_classes = set(labels[train]), set(labels[test])
+    if index in train_classes and index in test_classes:
         return train, test
     for count in range(max(1, int(members.sum()) // 5), 0, -1):
-        end = _end_of(members, count, first=lacks_train)
-        if lacks_test:
-            new_train, new_test = train & ~dilate(end, gap), test | end
-        else:
-            new_train, new_test = train | end, test & ~dilate(end, gap)
-        after = _sides(labels, new_train, new_test)
-        if sides[0] <= after[0] and sides[1] <= after[1]:
-            return new_train, new_test
+        for to_train, to_test in _ends(members, count, index in train_classes):
+            new_train = (train | to_train) & ~dilate(to_test, gap)
+            new_test = (test | to_test) & ~dilate(to_train, gap)
+            if train_classes | {index} <= set(labels[new_train]) and test_classes | {index} <= set(
+                labels[new_test]
+            ):
+                return new_train, new_test
     return train, test
 
 
-def _sides(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[set, set]:
-    """The class indices that have training pixels, and those that have test pixels."""
-    return set(np.unique(labels[train])), set(np.unique(labels[test]))
+def _ends(members: np.ndarray, count: int, trains: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ends of a class to add to (training, test): to the side it lacks, then one end to each."""
+    first = _end_of(members, count, first=True)
+    last = _end_of(members, count, first=False)
+    nothing = np.zeros_like(members)
+    if trains:
+        yield from ((nothing, last), (nothing, first))
+    else:
+        yield from ((first, nothing), (last, nothing))
+    yield from ((first, last), (last, first))

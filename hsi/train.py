@@ -10,22 +10,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.patches import Patches
+from hsi.samples import Part
 
 Progress = Callable[[int, dict[str, float]], None]
 """Called after every epoch with its number, from 1, and its losses and accuracies."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Pixels of a scene and their class indices.
-
-    Attributes:
-        pixels: (n,) flat pixel numbers.
-        classes: (n,) class indices 0..classes-1.
-    """
-
-    pixels: np.ndarray
-    classes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -43,6 +31,25 @@ class History:
     validation_losses: tuple[float, ...]
     validation_accuracies: tuple[float, ...]
     best_epoch: int
+
+
+STEPS_PER_EPOCH = 10
+SMALLEST_BATCH = 16
+
+
+def fitting_batch_size(batch_size: int, samples: int) -> int:
+    """A network's usual batch size, halved until an epoch has 10 steps, but not below 16.
+
+    Ten epochs of fine-tuning are 40 steps with 500 training pixels in batches of 128, too few to
+    mend what pruning broke.
+
+    Example:
+        >>> fitting_batch_size(128, 481), fitting_batch_size(128, 10_000)
+        (32, 128)
+    """
+    while batch_size > SMALLEST_BATCH and samples / batch_size < STEPS_PER_EPOCH:
+        batch_size //= 2
+    return batch_size
 
 
 class PatchBatches(keras.utils.Sequence):
@@ -121,11 +128,12 @@ def train(
         verbose=0,
         callbacks=[*callbacks, *([keep] if keep else []), watch],
     ).history
-    series = [
+    losses, accuracies, checked_losses, checked_accuracies = (
         tuple(float(v) for v in logs.get(name, ()))
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-    ]
-    return History(*series, best_epoch=keep.best_epoch if keep else len(series[0]))
+    )
+    best_epoch = keep.best_epoch if keep else len(losses)
+    return History(losses, accuracies, checked_losses, checked_accuracies, best_epoch)
 
 
 class _KeepBest(keras.callbacks.Callback):

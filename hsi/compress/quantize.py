@@ -9,14 +9,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.errors import ModelError, one_of
+from hsi.quiet import quiet
+from hsi.settings import QUANTIZATIONS
 
-MODES: dict[str, str] = {
-    "float32": "no quantization; the yardstick",
-    "dynamic": "int8 weights, float activations quantized while running",
-    "float16": "float16 weights, float computation: half the file, no gain in speed",
-    "int8": "int8 weights and activations, calibrated; float input and output",
-    "int16x8": "int8 weights, int16 activations, calibrated; runs slow reference kernels",
-}
 CALIBRATED = ("int8", "int16x8")
 
 
@@ -25,7 +20,7 @@ def quantize(model: keras.Model, mode: str, *, calibration: np.ndarray) -> bytes
 
     Args:
         model: any tf_keras model that the converter takes.
-        mode: a name in `MODES`.
+        mode: a name in `hsi.settings.QUANTIZATIONS`.
         calibration: (n, rows, cols, channels) float32 *training* samples from which the ranges of
             activations are taken (int8 and int16x8 only).
 
@@ -36,7 +31,7 @@ def quantize(model: keras.Model, mode: str, *, calibration: np.ndarray) -> bytes
         SettingsError: unknown mode.
         ModelError: the converter refuses the model.
     """
-    one_of(mode, MODES, what="quantization")
+    one_of(mode, QUANTIZATIONS, what="quantization")
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if mode != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -52,10 +47,13 @@ def quantize(model: keras.Model, mode: str, *, calibration: np.ndarray) -> bytes
             else tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
     try:
-        return converter.convert()
+        with quiet():
+            return converter.convert()
     except Exception as error:  # the converter raises its own and MLIR's errors, all undocumented
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"quantization {mode}: {model.name} cannot be converted: {first}") from error
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"quantization {mode}: {model.name} cannot be converted: {first}"
+        ) from error
 
 
 def _one_by_one(samples: np.ndarray) -> Iterator[list[np.ndarray]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import ModelError
+from hsi.quiet import quiet
 
 MAGIC = b"TFL3"
 
@@ -55,7 +56,9 @@ class TFLiteModel:
             )
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{self.path}: cannot run on {batch} samples at once: {error}") from error
+            raise ModelError(
+                f"{self.path}: cannot run on {batch} samples at once: {error}"
+            ) from error
         self._batch = batch
 
     def set_input(self, batch: np.ndarray) -> None:
@@ -80,12 +83,15 @@ def _open(path: Path, threads: int) -> Any:
     with path.open("rb") as file:
         head = file.read(8)
     if head[4:8] != MAGIC:
-        raise ModelError(f"{path}: expected a TensorFlow Lite file; it is damaged or something else.")
+        raise ModelError(
+            f"{path}: expected a TensorFlow Lite file; it is damaged or something else."
+        )
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        with quiet():
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else "damaged"
         raise ModelError(f"{path}: cannot be opened as a TensorFlow Lite file: {first}") from error

@@ -9,16 +9,9 @@ from __future__ import annotations
 import tf_keras as keras
 from tf_keras import layers
 
-from hsi.errors import SettingsError
-
 
 def build(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """(n, patch, patch, channels) -> (n, classes) softmax; the patch must be 5 pixels or more."""
-    if input_shape[0] < 5:
-        raise SettingsError(
-            f"cao: expected a patch_size of 5 or more (two 3x3 convolutions without padding), "
-            f"got {input_shape[0]}."
-        )
     return keras.Sequential(
         [
             keras.Input(input_shape),

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from hsi.errors import DataError
 from hsi.readers import envi, matlab, numpy_files
+from hsi.readers.choose import NUMERIC, Kind, Say, check_key, choose_key, flat_shape, shape_text
 from hsi.readers.matlab import Contents
-from hsi.scene import MOST_CLASSES
-
-Kind = Literal["cube", "labels"]
-Say = Callable[[str], None]
 
 HEAD_BYTES = 1024
 HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
@@ -33,11 +30,6 @@ FOREIGN = {
     b"%PDF": "a PDF",
 }  # fmt: skip
 READABLE = "MATLAB .mat, ENVI .hdr with its data file, .npy, .npz or HDF5"
-NUMERIC = {
-    "double", "single", "float16", "float32", "float64",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-}  # fmt: skip
-LABEL_TYPES = NUMERIC | {"logical", "bool"}
 
 
 class Reader(Protocol):
@@ -115,8 +107,8 @@ def read_file(
     reader = _reader(path, head)
     found = reader.contents(path, head)
     if key is None:
-        key = _choose(path, found, kind, shape, lambda name: reader.load(path, name, head), say)
-    _check_type(path, found, key, kind)
+        key = choose_key(path, found, kind, shape, lambda name: reader.load(path, name, head), say)
+    check_key(path, found, key, kind)
     array = _checked(reader.load(path, key, head), path, key, kind, shape)
     return Reading(
         array, path, key, (path,), _wavelengths_beside(path, head, found, array, kind, say)
@@ -141,18 +133,14 @@ def check_fit(cube: tuple[int, ...], labels: tuple[int, ...], where: str) -> Non
     """Raise a `DataError` that names the likely cause if labels do not lie on the cube's pixels."""
     if labels == cube[:2]:
         return
-    said = f"{where}: labels of {_by(labels)} do not fit a cube of {_by(cube)}"
+    said = f"{where}: labels of {shape_text(labels)} do not fit a cube of {shape_text(cube)}"
     if labels == cube[1::-1]:
         raise DataError(f"{said}; transposed they would: swap rows and columns of one of them.")
     if labels == cube[1:]:
         raise DataError(f"{said}; its bands come first: save it as (rows, cols, bands).")
     if labels == cube[:0:-1]:
         raise DataError(f"{said}; its axes are reversed: save it as (rows, cols, bands).")
-    raise DataError(f"{said}; expected {_by(cube[:2])} labels of the same scene.")
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    raise DataError(f"{said}; expected {shape_text(cube[:2])} labels of the same scene.")
 
 
 def _head(path: Path) -> bytes:
@@ -219,89 +207,6 @@ def _reader(path: Path, head: bytes) -> Reader:
     raise DataError(f"{path}: unknown kind of file; expected {READABLE}.")
 
 
-def _listing(found: Contents) -> str:
-    """Names, shapes and types of everything in the file, on one line."""
-    if not found:
-        return "nothing"
-    return ", ".join(f"{k or 'array'} ({_by(s)} {t})" for k, (s, t) in found.items())
-
-
-def _check_type(path: Path, found: Contents, key: str, kind: Kind) -> None:
-    if list(found) == [""] and key:
-        raise DataError(f"{path}: a .npy file is one array without keys; leave out {key!r}.")
-    if key not in found:
-        raise DataError(f"{path}: no array {key!r}; the file holds {_listing(found)}.")
-    shape, type_name = found[key]
-    if type_name not in (NUMERIC if kind == "cube" else LABEL_TYPES):
-        raise DataError(
-            f"{path}: {key or 'the array'} is of type {type_name}; expected real numbers."
-        )
-    if 0 in shape:
-        raise DataError(f"{path}: {key or 'the array'} is empty, of {_by(shape)}.")
-
-
-def _choose(
-    path: Path,
-    found: Contents,
-    kind: Kind,
-    shape: tuple[int, ...] | None,
-    load: Callable[[str], np.ndarray],
-    say: Say,
-) -> str:
-    """The one array that can be meant, by shape and type; said unless it is the only one."""
-    names = _cubes(found, shape) if kind == "cube" else _label_maps(found, shape, load)
-    if len(names) == 1:
-        if names[0]:
-            say(f"{path.name}: {names[0]!r} ({_by(found[names[0]][0])}) taken as the {kind}.")
-        return names[0]
-    wanted = "3-D array of numbers" if kind == "cube" else "2-D array of class numbers"
-    if names:
-        raise DataError(
-            f"{path}: several arrays could be the {kind}: {', '.join(names)}; "
-            f"name one as {path}:KEY."
-        )
-    if list(found) == [""]:
-        return ""  # a lone array: the checks that follow say what is wrong with it
-    pixels = [k for k, (s, t) in found.items() if len(s) == 2 and min(s) > 1 and t in NUMERIC]
-    if kind == "cube" and len(pixels) == 1:
-        return pixels[0]
-    raise DataError(f"{path}: no {wanted} for the {kind}; the file holds {_listing(found)}.")
-
-
-def _cubes(found: Contents, shape: tuple[int, ...] | None) -> list[str]:
-    """3-D arrays of numbers; of several the largest: abundances and masks are thinner."""
-    fitting = {k: s for k, (s, t) in found.items() if len(s) == 3 and 0 not in s and t in NUMERIC}
-    if shape and any(s[:2] == shape[:2] for s in fitting.values()):
-        fitting = {k: s for k, s in fitting.items() if s[:2] == shape[:2]}
-    most = max((math.prod(s) for s in fitting.values()), default=0)
-    return [k for k, s in fitting.items() if math.prod(s) == most]
-
-
-def _label_maps(
-    found: Contents, shape: tuple[int, ...] | None, load: Callable[[str], np.ndarray]
-) -> list[str]:
-    """2-D arrays of class numbers that fit; if none fits, all, for the error that follows."""
-    flat = {k: _flat(s) for k, (s, t) in found.items() if t in LABEL_TYPES}
-    flat = {k: s for k, s in flat.items() if len(s) == 2 and min(s) > 1}
-    names = [k for k, s in flat.items() if not shape or s == shape[:2]]
-    names = names or [k for k, s in flat.items() if shape and s == shape[1::-1]] or list(flat)
-    return [k for k in names if _looks_like_labels(load(k))] if len(names) > 1 else names
-
-
-def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a label map without a third axis of length 1."""
-    if len(shape) == 3 and 1 in (shape[0], shape[2]):
-        return shape[:2] if shape[2] == 1 else shape[1:]
-    return shape
-
-
-def _looks_like_labels(array: np.ndarray) -> bool:
-    if array.dtype.kind not in "uifb" or not np.isfinite(array).all() or array.min() < 0:
-        return False
-    values = np.unique(array)
-    return len(values) <= MOST_CLASSES + 1 and bool((values == np.floor(values)).all())
-
-
 def _checked(
     array: np.ndarray, path: Path, key: str, kind: Kind, shape: tuple[int, ...] | None
 ) -> np.ndarray:
@@ -310,16 +215,17 @@ def _checked(
         type_name = "complex numbers" if array.dtype.kind == "c" else f"type {array.dtype}"
         raise DataError(f"{where}: {type_name}; expected real numbers.")
     if array.size == 0:
-        raise DataError(f"{where}: empty, of {_by(array.shape)}.")
+        raise DataError(f"{where}: empty, of {shape_text(array.shape)}.")
     if kind == "labels":
-        labels = as_labels(array.reshape(_flat(array.shape)), where)
+        labels = as_labels(array.reshape(flat_shape(array.shape)), where)
         if shape:
             check_fit(shape, labels.shape, where)
         return labels
     if array.ndim == 2:
         raise DataError(
-            f"{where}: {_by(array.shape)}, expected rows x cols x bands; if it is bands x pixels, "
-            "reshape each band to (rows, cols), in MATLAB's column order, and save it as 3-D."
+            f"{where}: {shape_text(array.shape)}, expected rows x cols x bands; if it is "
+            "bands x pixels, reshape each band to (rows, cols), in MATLAB's column order, and save "
+            "it as 3-D."
         )
     if array.ndim != 3:
         raise DataError(
@@ -335,7 +241,7 @@ def as_labels(array: np.ndarray, where: str = "labels") -> np.ndarray:
         DataError: not 2-D, negative, not whole, or too large for a class number.
     """
     if array.ndim != 2:
-        raise DataError(f"{where}: expected labels of (rows, cols), got {_by(array.shape)}.")
+        raise DataError(f"{where}: expected labels of (rows, cols), got {shape_text(array.shape)}.")
     if array.dtype.kind == "f" and not (
         np.isfinite(array).all() and (array == np.rint(array)).all()
     ):

@@ -1,0 +1,119 @@
+"""Options that several commands share: how they are spelled, read and explained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hsi.bands import REDUCERS, SCALINGS
+from hsi.settings import OPTIONS, Settings
+from hsi.split import METHODS
+
+DEFAULTS = {name: Settings.__dataclass_fields__[name].default for name in OPTIONS}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """ "int8,dynamic" -> ("int8", "dynamic")."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """ "2,4,8" -> (2.0, 4.0, 8.0)."""
+    return tuple(float(word) for word in words(text))
+
+
+def band_numbers(text: str) -> tuple[int, ...]:
+    """ "1,104-108" -> (1, 104, 105, 106, 107, 108)."""
+    found: list[int] = []
+    for word in words(text):
+        first, _, last = word.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
+
+
+def pixels(text: str) -> tuple[tuple[int, int], ...]:
+    """ "3,4;10,0" -> ((3, 4), (10, 0))."""
+    found = []
+    for part in filter(str.strip, text.split(";")):
+        try:
+            row, col = (int(word) for word in part.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"expected row,col from 0, such as 12,34, several separated by ';'; got {text!r}"
+            ) from None
+        found.append((row, col))
+    return tuple(found)
+
+
+def adder(group: Any, defaults: Mapping[str, Any] = DEFAULTS) -> Callable[..., None]:
+    """A short `add_argument`: the default is shown in the help, the metavar follows the type."""
+
+    def add(name: str, text: str, **options: Any) -> None:
+        default = defaults.get(name)
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        if shown not in (None, "", False):
+            text += f" (default: {shown})"
+        if "type" in options or "choices" in options:
+            options.setdefault(
+                "metavar",
+                "|".join(options["choices"])
+                if "choices" in options
+                else {int: "N", float: "X"}.get(options["type"], "LIST"),
+            )
+        group.add_argument(f"--{name}", help=text.replace("%", "%%"), **options)
+
+    return add
+
+
+def add_data(parser: argparse.ArgumentParser, title: str = "data") -> None:
+    """The options that name a scene, its split and its preparation."""
+    add = adder(parser.add_argument_group(title))
+    add(
+        "dataset",
+        "name (python -m hsi datasets), FILE or FILE:KEY; default: Indian Pines, else "
+        "the embedded synthetic scene",
+        metavar="NAME|FILE",
+    )
+    add("labels", "label map FILE or FILE:KEY of a scene of your own", metavar="FILE")
+    add("like", "catalogue scene whose wavelengths and class names hold for FILE", metavar="NAME")
+    add("classes", "published numbers, names or a set (cao9), separated by commas", type=words)
+    add("drop_bands", "1-based bands to leave out, such as 1,104-108", type=band_numbers)
+    add("scaling", "of every band, fitted on training pixels", choices=SCALINGS)
+    add("band_selection", "reduce the bands, fitted on training pixels", choices=REDUCERS[1:])
+    add("components", "how many components", type=int)
+    add("split", "blocks with a gap, random (leaks), or given maps", choices=METHODS)
+    add("train_fraction", "share of each class that trains, 0..1", type=float)
+    add("train_per_class", "pixels of each class that train, instead", type=int)
+    add("validation_fraction", "share of the training pixels that validates", type=float)
+    add("block_size", "side of the blocks, in pixels", type=int)
+    add("train_labels", "training map of --split given", metavar="FILE")
+    add("test_labels", "test map of --split given", metavar="FILE")
+
+
+def as_arguments(values: Mapping[str, Any]) -> list[str]:
+    """The options of a configuration file as the command line would spell them."""
+    spelled: list[str] = []
+    for name, value in values.items():
+        if value is True:
+            spelled.append(f"--{name}")
+        elif isinstance(value, list):
+            spelled.append(f"--{name}={','.join(map(str, value))}")
+        elif value is not False and value is not None:
+            spelled.append(f"--{name}={value}")
+    return spelled
+
+
+def show(figures: Sequence[Any]) -> None:
+    """Open figures where there is a display, else say that there is none."""
+    has_display = sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not has_display:
+        print("There is no display; open the figures above.")
+        return
+    for figure in figures:
+        webbrowser.open(figure.resolve().as_uri())

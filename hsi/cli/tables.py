@@ -1,0 +1,84 @@
+"""What a run prints at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hsi.runs import Run
+
+NARROW = 120
+"""Terminals with fewer columns get the table without what `results.csv` also holds."""
+
+
+def print_table(run: Run) -> None:
+    """One line a variant: what is gone, sizes, accuracy, latency."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=170)
+    data, split = run.record["data"], run.record["split"]
+    note = "SYNTHETIC scene, " if data["synthetic"] else ""
+    table = Table(
+        title=f"{data['name']}: {note}split {split['method']}, "
+        f"leakage {100 * split['leakage']:.1f} %, {split['test']} test pixels",
+        caption="interval: 95 % Wilson, pixels taken as independent; p: McNemar against the "
+        "trained model; ms: median of one call with so many samples, "
+        f"{run.record['latency'][0]['threads']} thread(s)",
+    )
+    columns = [name for name in _COLUMNS if console.width >= NARROW or name not in _WIDE_ONLY]
+    for name in columns:
+        table.add_column(name, justify="left" if name == "variant" else "right", no_wrap=True)
+    times = {(item["file"], item["batch"]): item for item in run.record["latency"]}
+    for file, entry in run.record["variants"].items():
+        cells = _cells(entry["row"], times[file, 1], times[file, 256])
+        table.add_row(*(cells[name] for name in columns))
+    console.print(table)
+
+
+_COLUMNS = (
+    "variant", "parameters", "MACs", "zeros %", "kB", "kB gzip", "OA %", "interval", "AA %",
+    "kappa", "p", "ms, 1", "ms, 256",
+)  # fmt: skip
+_WIDE_ONLY = ("MACs", "zeros %", "kB gzip", "interval", "kappa")
+
+
+def _cells(row: dict[str, Any], single: dict[str, Any], many: dict[str, Any]) -> dict[str, str]:
+    p = row["mcnemar_p"]
+    return {
+        "variant": row["variant"],
+        "parameters": f"{row['parameters']:,}",
+        "MACs": f"{row['macs']:,}",
+        "zeros %": f"{row['sparsity']:.1f}",
+        "kB": f"{row['bytes'] / 1000:,.1f}",
+        "kB gzip": f"{row['bytes_gzip'] / 1000:,.1f}",
+        "OA %": f"{row['oa']:.2f}",
+        "interval": f"{row['oa_low']:.2f}-{row['oa_high']:.2f}",
+        "AA %": f"{row['aa']:.2f}",
+        "kappa": f"{row['kappa']:.3f}",
+        "p": "" if p is None else f"{p:.2g}",
+        "ms, 1": f"{single['milliseconds']:.3f}",
+        "ms, 256": f"{many['milliseconds']:.2f}",
+    }
+
+
+def next_commands(run: Run) -> list[str]:
+    """Commands worth trying on this run, ready to paste."""
+    keras_models = [file for file in run.record["variants"] if file.endswith(".h5")]
+    if not keras_models:
+        return ["python generate_model.py --help"]
+    settings = run.settings
+    data = f" --dataset {settings.dataset}" if settings.dataset else ""
+    commands = [
+        f"python visualization.py {run.path(keras_models[0])} gradient",
+        f"python visualization.py {run.path(keras_models[-1])} activation_map",
+    ]
+    if not settings.prune:
+        commands.append(f"python generate_model.py {settings.model}{data} --prune --quantize")
+    elif not settings.quantize_pruned_models:
+        commands.append(
+            f"python generate_model.py {settings.model} --quantize_folder {run.folder} "
+            f"--quantization dynamic,int8"
+        )
+    return commands

@@ -1,0 +1,208 @@
+"""A run: a folder that is whole at every moment and can be taken up again.
+
+`run.json` is its memory: settings, data, split, preparation, every finished variant with the hash
+of its file. A stage is finished when its record is there and the file still has that hash; files
+and records appear by atomic rename, the file first. So a killed run repeats at most one stage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hsi.errors import DataError, OutputError, SettingsError
+from hsi.files import sha256_of, write_json
+from hsi.settings import Settings, settings_from
+from hsi.version import __version__
+
+RUN_FILE = "run.json"
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "tensorflow", "tf-keras", "tensorflow-model-optimization",
+    "ai-edge-litert",
+)  # fmt: skip
+
+
+class Run:
+    """A run folder and its `run.json`.
+
+    Attributes:
+        folder: absolute or relative path, as asked for.
+        record: what stands in `run.json`.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record = record
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the run was started with."""
+        return settings_from(self.record["settings"])
+
+    def path(self, name: str) -> Path:
+        """The path of one of its files."""
+        return self.folder / name
+
+    def save(self, **values: Any) -> None:
+        """Put values into the record and write it."""
+        self.record.update(values)
+        write_json(self.path(RUN_FILE), self.record)
+
+    def variant(self, file: str) -> dict[str, Any] | None:
+        """The record of a finished variant, if its file is still what it was."""
+        known = self.record["variants"].get(file)
+        path = self.path(file)
+        return known if known and path.is_file() and sha256_of(path) == known["sha256"] else None
+
+    def add_variant(self, file: str, row: dict[str, Any], **facts: Any) -> None:
+        """Record a finished variant: its row of results.csv and other facts."""
+        entry = {"sha256": sha256_of(self.path(file)), "row": row, **facts}
+        self.save(variants={**self.record["variants"], file: entry})
+
+
+def start(settings: Settings) -> Run:
+    """Make a new run folder.
+
+    An existing folder is never touched: a default name gets a number, a name that was asked for is
+    refused.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+    """
+    folder = Path(settings.output) if settings.output else _free_folder(default_folder(settings))
+    if folder.exists() and (not folder.is_dir() or not _is_empty(folder)):
+        raise OutputError(
+            f"{folder}: exists already and is not touched; choose another --output, or go on with "
+            f"it by --resume."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from error
+    run = Run(folder, {})
+    run.save(
+        format=1,
+        state="running",
+        settings=settings.of_the_result(),
+        versions=versions(),
+        machine=machine(),
+        variants={},
+    )
+    return run
+
+
+def open_run(folder: Path) -> Run:
+    """Open an existing run.
+
+    Raises:
+        DataError: no run there, or a damaged `run.json`.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise DataError(f"{folder}: no run here (no {RUN_FILE}).")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        settings_from(record["settings"])
+        dict(record["variants"])
+    except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
+        raise DataError(f"{path}: damaged, or not the file of a run.") from error
+    return Run(folder, record)
+
+
+def data_of(run: Run) -> dict[str, Any]:
+    """The settings that name a run's data, with absolute paths and no default left open."""
+    return {name: run.record["data"][name] for name in ("dataset", "labels")}
+
+
+def default_folder(settings: Settings) -> Path:
+    """outputs/<model>_<dataset> and whatever sets this run apart from the default one."""
+    name = settings.dataset or "default"
+    parts = [settings.model, Path(name.split(":")[0]).stem if ":" in name or "/" in name else name]
+    if settings.quantize_folder:
+        parts = [Path(settings.quantize_folder).resolve().name, "quantized"]
+    if settings.band_selection:
+        parts.append(f"{settings.band_selection.lower()}{settings.components}")
+    if settings.split != "blocks":
+        parts.append(settings.split)
+    if settings.seed:
+        parts.append(f"seed{settings.seed}")
+    return Path("outputs") / "_".join(parts)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program, Python and the packages that numbers depend on."""
+    found = {"hsi": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What latencies depend on: processor, cores, system."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _free_folder(folder: Path) -> Path:
+    number, candidate = 1, folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def find_to_resume(settings: Settings) -> Run | None:
+    """The run that `--resume` means: in `--output`, else the newest of these very settings.
+
+    Raises:
+        DataError: the folder asked for is not a run.
+        SettingsError: it was started with other settings; the first difference is named.
+    """
+    if settings.output:
+        folder = Path(settings.output)
+        if not folder.exists() or (folder.is_dir() and _is_empty(folder)):
+            return None
+        run = open_run(folder)
+        _same_settings(run, settings)
+        return run
+    base = default_folder(settings)
+    for folder in sorted(base.parent.glob(f"{base.name}*"), key=lambda f: -f.stat().st_mtime):
+        if (folder / RUN_FILE).is_file():
+            run = open_run(folder)
+            if run.record["settings"] == settings.of_the_result():
+                return run
+    return None
+
+
+def _is_empty(folder: Path) -> bool:
+    """Nothing in it but the remains of a first write of the run file that was cut off."""
+    return all(path.name.startswith(f".{Path(RUN_FILE).stem}.") for path in folder.iterdir())
+
+
+def _same_settings(run: Run, settings: Settings) -> None:
+    then, now = run.record["settings"], settings.of_the_result()
+    for name, value in now.items():
+        if then.get(name) != value:
+            raise SettingsError(
+                f"{run.folder}: was started with {name} = {then.get(name)}, now it is {value}; "
+                f"resume with the same settings, or choose another --output."
+            )
