@@ -29,7 +29,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        said = " ".join(str(error.strerror or error).split())  # HDF5's text has a line end in it
+        raise OutputError(f"{path}: cannot be written: {said}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -62,7 +62,8 @@ def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tupl
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return min(low, share), max(high, share)  # rounding must not leave the share itself outside
 
 
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> float:

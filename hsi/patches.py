@@ -61,8 +61,14 @@ class Patches:
 
         Returns:
             (n, patch_size, patch_size, channels) float32, a new array.
+
+        Raises:
+            IndexError: a number outside 0 .. rows * cols - 1.
         """
-        row, col = np.divmod(np.asarray(pixels, np.int64), self.cols)
+        pixels = np.asarray(pixels, np.int64)
+        if len(pixels) and not 0 <= pixels.min() <= pixels.max() < self.rows * self.cols:
+            raise IndexError(f"pixel numbers outside 0..{self.rows * self.cols - 1}")
+        row, col = np.divmod(pixels, self.cols)
         # The corner of the window in the padded cube has the pixel's own row and column.
         index = (row * self._width + col)[:, None] + self._window
         return self._spectra[index].reshape(-1, *self.shape)

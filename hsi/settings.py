@@ -57,6 +57,7 @@ class Settings:
     prune_increment: float = 5
     prune_end: float = 98
     prune_epochs: int = 10
+    prune_learning_rate: float | None = None
     compression_rates: tuple[float, ...] = ()
     quantize: bool = False
     quantization: tuple[str, ...] = ("dynamic",)
@@ -133,7 +134,14 @@ def _check_training(settings: Settings) -> None:
     for name, least in (("epochs", 1), ("patience", 1), ("prune_epochs", 0), ("threads", 1)):
         if getattr(settings, name) < least:
             raise SettingsError(f"{name}: expected {least} or more, got {getattr(settings, name)}.")
-    for name in ("batch_size", "learning_rate", "components", "train_per_class", "block_size"):
+    for name in (
+        "batch_size",
+        "learning_rate",
+        "prune_learning_rate",
+        "components",
+        "train_per_class",
+        "block_size",
+    ):
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise SettingsError(f"{name}: expected a number above 0, got {value:g}.")

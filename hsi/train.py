@@ -33,25 +33,6 @@ class History:
     best_epoch: int
 
 
-STEPS_PER_EPOCH = 10
-SMALLEST_BATCH = 16
-
-
-def fitting_batch_size(batch_size: int, samples: int) -> int:
-    """A network's usual batch size, halved until an epoch has 10 steps, but not below 16.
-
-    Ten epochs of fine-tuning are 40 steps with 500 training pixels in batches of 128, too few to
-    mend what pruning broke.
-
-    Example:
-        >>> fitting_batch_size(128, 481), fitting_batch_size(128, 10_000)
-        (32, 128)
-    """
-    while batch_size > SMALLEST_BATCH and samples / batch_size < STEPS_PER_EPOCH:
-        batch_size //= 2
-    return batch_size
-
-
 class PatchBatches(keras.utils.Sequence):
     """Batches of patches and classes, gathered when Keras asks; shuffled anew every epoch."""
 

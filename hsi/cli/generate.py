@@ -67,6 +67,7 @@ def _add_compression(parser: Parser) -> None:
     add("prune_increment", "percent of the original channels, or weights, a step", type=float)
     add("prune_end", "percent at which to stop", type=float)
     add("prune_epochs", "epochs of fine-tuning after each step", type=int)
+    add("prune_learning_rate", "of fine-tuning (default: 0.3 of the training's)", type=float)
     add("compression_rates", "magnitude pruning by these factors, such as 2,4,8", type=numbers)
     add("quantize", "write .tflite files of the trained model", action="store_true")
     add("quantize_pruned_models", "and of the pruned models", action="store_true")

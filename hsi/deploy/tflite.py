@@ -27,8 +27,11 @@ class TFLiteModel:
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
         self.path = Path(path)
         self._interpreter = _open(self.path, threads)
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
+        try:
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+        except ValueError as error:  # names that are no text
+            raise ModelError(f"{path}: damaged: {_first_line(error)}") from error
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelError(
                 f"{path}: expected one input and one output, got {len(inputs)} and {len(outputs)}."
@@ -57,18 +60,30 @@ class TFLiteModel:
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(
-                f"{self.path}: cannot run on {batch} samples at once: {error}"
+                f"{self.path}: cannot run on {batch} samples at once: {_first_line(error)}"
             ) from error
         self._batch = batch
 
     def set_input(self, batch: np.ndarray) -> None:
-        """Copy a batch of float inputs in, quantizing where the file's input is an integer."""
+        """Copy a batch of float inputs in, quantizing where the file's input is an integer.
+
+        Raises:
+            ModelError: samples of another shape than the file was made for.
+        """
+        if batch.shape[1:] != self.input_shape:
+            raise ModelError(
+                f"{self.path}: expected samples of shape {self.input_shape}, as the model was made "
+                f"for, got {batch.shape[1:]}."
+            )
         self.set_batch(len(batch))
         self._interpreter.set_tensor(self._input["index"], _quantized(batch, self._input))
 
     def invoke(self) -> None:
         """Run what was copied in; this alone is what latency means."""
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self.path}: cannot be run: {_first_line(error)}") from error
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """(n, rows, cols, channels) float32 -> (n, classes) float32."""
@@ -91,11 +106,32 @@ def _open(path: Path, threads: int) -> Any:
     try:
         with quiet():
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            _check_scales(interpreter)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "damaged"
-        raise ModelError(f"{path}: cannot be opened as a TensorFlow Lite file: {first}") from error
+        raise ModelError(
+            f"{path}: cannot be opened as a TensorFlow Lite file: {_first_line(error)}"
+        ) from error
     return interpreter
+
+
+def _check_scales(interpreter: Any) -> None:
+    """Refuse impossible scales and zero points (`ValueError`): LiteRT crashes on them.
+
+    A scale of zero is written, for a channel of zero weights.
+    """
+    for tensor in interpreter.get_tensor_details():
+        found, kind = tensor["quantization_parameters"], tensor["dtype"]
+        zeros = found["zero_points"]
+        outside = np.issubdtype(kind, np.integer) and (
+            (zeros < np.iinfo(kind).min) | (zeros > np.iinfo(kind).max)
+        )
+        if (found["scales"] < 0).any() or np.any(outside):
+            raise ValueError(f"tensor {tensor['index']} has an impossible scale or zero point")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["damaged"])[0]
 
 
 def _quantized(batch: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

@@ -50,6 +50,11 @@ class Job:
     def classes(self) -> int:
         return len(self.samples.scene.classes)
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the training from scratch."""
+        return self.settings.learning_rate or self.network.learning_rate
+
     @cached_property
     def reference_right(self) -> np.ndarray:
         """(test pixels,) bool: where the trained model is right."""

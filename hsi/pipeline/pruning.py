@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hsi.pipeline.job import TRAINED, Job
-from hsi.pipeline.training import fit_model
+from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_keras
 from hsi.settings import Settings, percent_name
 
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     import tf_keras as keras
 
     from hsi.compress.graph import Group
+
+
+CHOICES: dict[str, dict[str, str]] = {
+    "apoz": {
+        "criterion": "apoz",
+        "granularity": "channel",
+        "scope": "global",
+        "schedule": "iterative",
+    },
+    "magnitude": {
+        "criterion": "magnitude",
+        "granularity": "weight",
+        "scope": "layer",
+        "schedule": "one_shot",
+    },
+}
+"""What each pruning method is in the terms of results.csv."""
 
 
 def prune_models(job: Job) -> None:
@@ -64,9 +81,9 @@ def _prune_channels(job: Job) -> None:
                     f"{percent_name(target)} %: {taken} of {wanted - gone} channels could be "
                     f"removed; every layer keeps one."
                 )
-            _tune_and_record(job, smaller, target, "apoz", "channel", {
-                "channels": total, "channels_removed": gone + taken,
-            })  # fmt: skip
+            history = fine_tune(job, smaller, target=target)
+            facts = {"channels": total, "channels_removed": gone + taken}
+            _save_and_record(job, smaller, target, history, facts)
             row = job.run.record["variants"][name]["row"]
             job.say(
                 f"  {gone + taken} of {total} channels ({(gone + taken) / total:.1%}) and "
@@ -104,53 +121,26 @@ def _prune_weights_to(job: Job, target: float) -> None:
 
     history: dict[str, Any] = {}
 
-    def fine_tune(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        epochs = max(1, job.settings.prune_epochs)  # the mask is made in the first step
-        title = f"Fine-tuning {percent_name(target)} %"
-        history.update(fit_model(job, model, epochs=epochs, title=title, callbacks=callbacks))
+    def tune(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        history.update(fine_tune(job, model, target=target, callbacks=callbacks))
 
     trained = load_model(job.run.path(TRAINED))
-    pruned = prune_magnitude(trained, target / 100, fine_tune=fine_tune)
-    _save_and_record(job, pruned, target, "magnitude", "weight", history, {})
+    pruned = prune_magnitude(trained, target / 100, fine_tune=tune)
+    _save_and_record(job, pruned, target, history, {})
     kernels = job.run.record["variants"][pruned_name(target)]["kernel_sparsity"]
     zeros = ", ".join(f"{name} {share:.1%}" for name, share in kernels.items())
     job.say(f"  Zeros per kernel: {zeros}.")
 
 
-def _tune_and_record(
-    job: Job, model: keras.Model, target: float, criterion: str, granularity: str,
-    facts: dict[str, Any],
-) -> None:  # fmt: skip
-    history = fit_model(
-        job, model, epochs=job.settings.prune_epochs,
-        title=f"Fine-tuning {percent_name(target)} %",
-    )  # fmt: skip
-    _save_and_record(job, model, target, criterion, granularity, history, facts)
-
-
 def _save_and_record(
-    job: Job, model: keras.Model, target: float, criterion: str, granularity: str,
-    history: dict[str, Any], facts: dict[str, Any],
-) -> None:  # fmt: skip
+    job: Job, model: keras.Model, target: float, history: dict[str, Any], facts: dict[str, Any]
+) -> None:
     from hsi.models.files import save_model
 
-    file = pruned_name(target)
+    file, variant = pruned_name(target), f"pruned_{percent_name(target)}"
     save_model(model, job.run.path(file))
-    record_keras(
-        job,
-        file,
-        model,
-        variant=f"pruned_{percent_name(target)}",
-        row={
-            "criterion": criterion,
-            "granularity": granularity,
-            "scope": "global" if granularity == "channel" else "layer",
-            "schedule": "iterative" if granularity == "channel" else "one_shot",
-            "target": target,
-        },
-        history=history,
-        **facts,
-    )
+    row = {**CHOICES[job.settings.pruning], "target": target}
+    record_keras(job, file, model, variant=variant, row=row, history=history, **facts)
 
 
 def _convolutional(groups: list[Group]) -> list[Group]:

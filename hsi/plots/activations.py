@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import numpy as np
 from matplotlib.colors import Normalize
@@ -13,6 +14,9 @@ from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SEQUENTIAL, SERIES_COLORS, SIGNED, signed_norm
 
 MOST_CHANNELS = 64
+
+TITLE_CHARACTERS = 10.5
+"""Of a title, that fit in an inch."""
 
 
 def activation_figure(
@@ -52,8 +56,9 @@ def activation_figure(
         figure = _bars(layer, values, unit_names)
     else:
         figure = _grid(layer, _as_maps(values), max_channels)
-    heading = figure.get_suptitle()
-    figure.suptitle("\n".join(part for part in (title, heading) if part), fontsize=12)
+    lines = [line for part in (title, figure.get_suptitle()) for line in part.splitlines()]
+    width = int(TITLE_CHARACTERS * figure.get_figwidth())
+    figure.suptitle("\n".join(textwrap.fill(line, width) for line in lines), fontsize=12)
     add_note(figure, note, synthetic=synthetic)
     return figure
 

@@ -27,6 +27,7 @@ MOST_ROWS = 24
 """Rows of tiles in a figure; of more bands than fit every k-th is shown, and the figure says so."""
 
 _TILE = 1.05  # inches
+_CHARACTERS = 11  # of a sample's title, that fit in an inch
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,8 @@ def _draw(
     parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
     for part, rows, title in zip(parts, blocks, titles, strict=True):
         if title:
-            part.suptitle(title, fontsize=11, x=0.01, ha="left")
+            wrapped = textwrap.fill(title, int(_CHARACTERS * figure.get_figwidth()))
+            part.suptitle(wrapped, fontsize=11, x=0.01, ha="left")
         _draw_sample(part, rows, names, columns, lines)
     return figure
 

@@ -1,0 +1,143 @@
+"""Which pixels are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from hsi.errors import SettingsError
+from hsi.samples import Samples
+
+CANDIDATES = 128
+"""Test pixels of a class that are tried at most, in search of one that is classified rightly."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pixels with what is known and predicted of them.
+
+    Attributes:
+        pixels: (n,) flat pixel numbers, row * cols + col.
+        inputs: (n, patch, patch, channels) float32.
+        true: (n,) class index, -1 where unlabelled.
+        predicted: (n,) class index.
+        explained: (n,) class index whose score is shown.
+        scores: (n,) of the explained class.
+        score_word: what they are: "logit", or "output" where no softmax could be looked through.
+        notes: a sentence each.
+    """
+
+    pixels: np.ndarray
+    inputs: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+    explained: np.ndarray
+    scores: np.ndarray
+    score_word: str = "logit"
+    notes: tuple[str, ...] = ()
+
+
+def check_pixels(samples: Samples, pixels: Sequence[tuple[int, int]]) -> None:
+    """Refuse pixels off the scene (`SettingsError`)."""
+    rows, cols = samples.scene.rows, samples.scene.cols
+    for row, col in pixels:
+        if not (0 <= row < rows and 0 <= col < cols):
+            raise SettingsError(
+                f"pixel {row},{col}: off the scene; expected rows 0 to {rows - 1} "
+                f"and columns 0 to {cols - 1}."
+            )
+
+
+def choose(
+    model: Any,
+    samples: Samples,
+    *,
+    pixels: Sequence[tuple[int, int]],
+    count: int,
+    klass: int | None,
+    seed: int,
+    batch_size: int,
+) -> Chosen:
+    """The pixels asked for, else rightly classified test pixels spread over the classes.
+
+    Args:
+        model: the network.
+        samples: of its scene.
+        pixels: (row, col) from 0; empty to choose.
+        count: how many to choose.
+        klass: class index that is explained, and of which pixels are chosen; None explains the
+            predicted class of pixels of all classes in turn.
+        seed: of the choice.
+        batch_size: most rows that pass through the network at once.
+
+    Raises:
+        SettingsError: a pixel off the scene, or no test pixel to choose from.
+    """
+    from hsi.explain.score import score_of
+
+    notes: tuple[str, ...] = ()
+    if pixels:
+        check_pixels(samples, pixels)
+        cols = samples.scene.cols
+        places = np.array(list(dict.fromkeys(row * cols + col for row, col in pixels)))
+    else:
+        places, notes = _spread(model, samples, count, klass, seed, batch_size)
+    inputs = samples.patches.gather(places)
+    predicted, scores = predict(model, inputs, None, batch_size=batch_size)
+    explained = predicted
+    if klass is not None:
+        explained, scores = predict(model, inputs, klass, batch_size=batch_size)
+    true = samples.scene.class_indices().ravel()[places]
+    word = "output" if score_of(model).notes else "logit"
+    return Chosen(places, inputs, true, predicted, explained, scores, word, notes)
+
+
+def predict(
+    model: Any, inputs: np.ndarray, klass: int | None, *, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices (n,), the predicted ones for None, and their logits (n,)."""
+    from hsi.explain.score import chosen_classes, score_of
+
+    score = score_of(model)
+    return chosen_classes(score, score.prepare(inputs), klass, batch_size=batch_size)
+
+
+def _spread(
+    model: Any, samples: Samples, count: int, klass: int | None, seed: int, batch_size: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Flat numbers of `count` test pixels, the classes taking turns in an order of the seed."""
+    test = samples.part("test")
+    rng = np.random.default_rng(seed)
+    wanted = np.unique(test.classes) if klass is None else np.array([klass])
+    order = rng.permutation(wanted)
+    tried = []
+    for index in order:
+        own = test.pixels[test.classes == index]
+        tried.append(rng.permutation(own)[: max(CANDIDATES, count)])
+    if not sum(map(len, tried)):
+        raise SettingsError(
+            "samples: this split has no test pixel"
+            + ("" if klass is None else " of the class")
+            + "; name pixels with --pixel row,col."
+        )
+    right: list[np.ndarray] = []
+    for index, own in zip(order, tried, strict=True):
+        if sum(len(group) > 0 for group in right) >= count:
+            break  # one of each of these classes is all that is shown
+        predicted, _ = predict(model, samples.patches.gather(own), None, batch_size=batch_size)
+        right.append(own[predicted == index])
+    found = _in_turn(right)[:count]
+    if len(found):
+        few = f"only {len(found)} rightly classified test pixels were found"
+        return found, (few,) if len(found) < count else ()
+    return _in_turn(tried)[:count], ("no test pixel that was tried is classified rightly",)
+
+
+def _in_turn(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """The first of each group, then the second of each, and so on."""
+    rounds = zip_longest(*(group.tolist() for group in groups))
+    return np.array([p for turn in rounds for p in turn if p is not None], np.int64)

@@ -1,0 +1,54 @@
+"""Methods that show what the layers of a network answer: one figure a layer and sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsi import explain
+from hsi.errors import SettingsError
+from hsi.views import draw
+from hsi.views.arrays import activation_arrays
+from hsi.views.look import Look
+
+if TYPE_CHECKING:
+    from hsi.explain.activation_map import LayerActivations
+
+
+def show(look: Look) -> list[Path]:
+    """Figures of the input and of every layer, or one file of arrays."""
+    module = explain.load(look.request.method)
+    layers: list[LayerActivations] = module.activations(
+        look.model,
+        look.chosen.inputs,
+        layers=look.request.layers or None,
+        batch_size=look.request.batch_size,
+    )
+    for layer in layers:
+        look.say(
+            f"{layer.layer} ({layer.kind}): {len(layer.dead)} channels, "
+            f"{int(layer.dead.sum())} zero in every sample shown"
+        )
+    if look.request.format == "npz":
+        return [look.write_arrays(activation_arrays(layers))]
+    _check_one_figure(look, len(layers))
+    output = module.layer_names(look.model)[-1]
+    written = []
+    for place in range(len(look.chosen.pixels)):
+        stem = draw.stem(look, place)
+        if look.request.output_file is None:
+            written.append(look.write_figure(draw.tiles(look, {}, [place]), f"{stem}_00_input"))
+        for number, layer in enumerate(layers, start=1):
+            figure = draw.activation(look, layer, place, last=layer.layer == output)
+            name = layer.layer.replace("/", "_")
+            written.append(look.write_figure(figure, f"{stem}_{number:02d}_{name}"))
+    return written
+
+
+def _check_one_figure(look: Look, layers: int) -> None:
+    file, samples = look.request.output_file, len(look.chosen.pixels)
+    if file and layers * samples > 1:
+        raise SettingsError(
+            f"output: {file.name} can hold one figure, asked for are {layers} layers of {samples} "
+            f"sample{'s' if samples > 1 else ''}; name a folder, or one --layer and one --pixel."
+        )

@@ -1,0 +1,183 @@
+"""Finding the model file that is meant, and the run that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsi.errors import DataError, ModelError, SettingsError
+from hsi.models.files import read_config, refuse_code
+from hsi.runs import RUN_FILE, Run, open_run
+from hsi.views.request import Request
+
+OUTPUTS = Path("outputs")
+MODEL_ENDINGS = (".h5", ".keras")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model file that can be opened.
+
+    Attributes:
+        path: of the file.
+        run: the run in whose folder it lies; None where there is none.
+        input_shape: (rows, cols, channels) of a sample, None where free or not told by the file.
+        notes: what the user should know, a sentence each.
+    """
+
+    path: Path
+    run: Run | None
+    input_shape: tuple[int | None, int | None, int | None]
+    notes: tuple[str, ...] = ()
+
+
+def locate(request: Request) -> Located:
+    """The model file that a request means; loads no TensorFlow.
+
+    A bare name that is not in the current folder is looked for in the runs under outputs/: the
+    newest one that agrees with the options given is taken, and a note says which.
+
+    Raises:
+        ModelError: no such file, or no Keras model for patches in it.
+        SettingsError: options that contradict the run.
+        DataError: a damaged run file beside the model.
+    """
+    path, notes = Path(request.file), []
+    if not path.exists() and path.parent == Path() and len(path.parts) == 1:
+        path = _in_outputs(request)
+        notes.append(f"{request.file} is not in this folder; taken is {path}, of the newest run.")
+    if path.is_dir():
+        raise ModelError(
+            f"{path}: expected a model file, got a folder; {_known_files(path) or 'none in it'}."
+        )
+    if not path.is_file():
+        known = _known_files(path.parent)
+        raise ModelError(f"{path}: no such model file{f'; there is {known}' if known else ''}.")
+    config = read_config(path)
+    refuse_code(config, path)
+    run = open_run(path.parent) if (path.parent / RUN_FILE).is_file() else None
+    if run and (difference := contradiction(run, request)):
+        raise SettingsError(f"{path}: {difference}; leave the option out.")
+    return Located(path, run, _patch_shape(config, path), tuple(notes))
+
+
+def contradiction(run: Run, request: Request) -> str:
+    """The first option that differs from what the run was made with; "" where none does."""
+    settings = run.settings
+    if request.model is not None and request.model != settings.model:
+        return f"the run trained the model {settings.model}, the command says {request.model}"
+    for name, given in request.data.items():
+        known = [getattr(settings, name)]
+        if name in ("dataset", "labels"):
+            known.append(run.record.get("data", {}).get(name))
+            given_forms, known = {_form(given)}, [_form(k) for k in known]
+        elif name == "patch_size":
+            known.append(run.record.get("split", {}).get("patch_size"))
+            given_forms = {given}
+        else:
+            given_forms = {given}
+        if not given_forms & set(known):
+            return (
+                f"the run was made with {name} {_in_words(getattr(settings, name))}, "
+                f"the command says {_in_words(given)}"
+            )
+    return ""
+
+
+def _form(spec: Any) -> Any:
+    """A data set's name as it is, a file by its absolute path."""
+    if spec is None:
+        return None
+    file, colon, key = str(spec).partition(":")
+    return f"{Path(file).resolve()}{colon}{key}" if Path(file).exists() else spec
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value}"
+
+
+def _in_outputs(request: Request) -> Path:
+    """The file of that name in the newest run that agrees with the request."""
+    runs = _runs()
+    holding = [run for run in runs if run.path(request.file).is_file()]
+    for run in holding:
+        if not contradiction(run, request):
+            return run.path(request.file)
+    if holding:
+        raise SettingsError(
+            f"{holding[0].path(request.file)}: {contradiction(holding[0], request)}; "
+            "leave the option out, or give the path of another file."
+        )
+    if not runs:
+        raise ModelError(
+            f"{request.file}: no such model file, and no run under {OUTPUTS}/; "
+            "make one with generate_model.py."
+        )
+    known = _known_files(runs[0].folder) or "no model yet"
+    raise ModelError(
+        f"{request.file}: no such model file here or in a run under {OUTPUTS}/; "
+        f"the newest run, {runs[0].folder}, has {known}."
+    )
+
+
+def _runs() -> list[Run]:
+    """The readable runs under outputs/, the newest first."""
+    records = sorted(OUTPUTS.glob(f"*/{RUN_FILE}"), key=lambda f: -f.stat().st_mtime)
+    found = []
+    for record in records:
+        try:
+            found.append(open_run(record.parent))
+        except DataError:  # not the run that is looked for; the others count
+            continue
+    return found
+
+
+def _known_files(folder: Path) -> str:
+    if not folder.is_dir():
+        return ""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in MODEL_ENDINGS and p.is_file())
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _patch_shape(
+    config: Mapping[str, Any], path: Path
+) -> tuple[int | None, int | None, int | None]:
+    """Rows, columns and channels that a model takes, as its configuration tells them.
+
+    Raises:
+        ModelError: a model of other samples than odd, square patches.
+    """
+    shape = _input_shape(config)
+    if shape is None:
+        return None, None, None
+    sizes = " x ".join("any" if s is None else str(s) for s in shape)
+    if len(shape) != 3:
+        raise ModelError(
+            f"{path}: expected a model of patches (rows x cols x channels), it takes {sizes}."
+        )
+    rows, cols, channels = shape
+    if rows != cols or (rows is not None and rows % 2 == 0):
+        raise ModelError(
+            f"{path}: expected a model of square patches with an odd side, it takes {sizes}."
+        )
+    return rows, cols, channels
+
+
+def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+    """The shape of one sample, read from a model's configuration; None where it does not say."""
+    inner = config.get("config") if isinstance(config, Mapping) else None
+    if not isinstance(inner, Mapping):
+        return None
+    layers = [layer for layer in inner.get("layers") or [] if isinstance(layer, Mapping)]
+    inputs = [layer for layer in layers if layer.get("class_name") == "InputLayer"]
+    settings = (inputs or layers or [{}])[0].get("config")
+    if not isinstance(settings, Mapping):
+        return None
+    shape = settings.get("batch_input_shape") or settings.get("batch_shape")
+    if isinstance(shape, list) and all(s is None or isinstance(s, int) for s in shape):
+        return tuple(shape[1:])
+    return None

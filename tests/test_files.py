@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+
+import pytest
+
+from hsi.errors import OutputError
+from hsi.files import atomic_path, sha256_of, write_json, write_text
+
+
+def test_a_file_appears_with_its_content_and_nothing_else(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.json"
+    write_json(path, {"a": [1, 2.5, None, "é"]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": [1, 2.5, None, "é"]}
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+def test_the_file_is_not_there_before_the_end(tmp_path):
+    path = tmp_path / "model.h5"
+    with atomic_path(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == path.suffix  # Keras chooses the format by it
+        temporary.write_bytes(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Interrupted(), KeyboardInterrupt(), ValueError("x")])
+def test_a_writer_that_fails_leaves_the_old_content(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_the_old_content(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written: No space left on device"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_writer_that_meets_a_full_disk_is_an_output_error(tmp_path):
+    def write_half():
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match="No space left"):
+        write_half()
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_many_lines_is_told_on_one(tmp_path):
+    """HDF5 puts a date with its line end into the text of a failed write."""
+    with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "a.h5"):
+        raise OSError("Can't write data (time = Thu Jan  1 00:00:00 1970\n, No space left)")
+    assert "\n" not in str(caught.value)
+    assert "No space left" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/a\.txt: cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_output_error(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OutputError):
+        write_text(tmp_path / "a.txt", "text")
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_writer_that_writes_nothing_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError), atomic_path(tmp_path / "a.txt"):
+        pass
+
+
+def test_nan_is_refused_before_anything_is_written(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"oa": float("nan")})
+    assert (tmp_path / "a.json").read_text() == "1\n"
+
+
+def test_the_hash_of_a_file(tmp_path):
+    data = os.urandom(100_000)
+    (tmp_path / "a").write_bytes(data)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
