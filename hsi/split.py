@@ -197,7 +197,7 @@ def _as_mask(scene: Scene, given: np.ndarray, name: str, notes: list[str]) -> np
     """Where a given map is labelled, after checking that it means the scene's own classes.
 
     Public maps number the same classes differently (a one-to-one renumbering is recognised), hold
-    a few pixels of another class (the DASE map of Indian Pines: 10 of 5544) and label pixels that
+    a few pixels of another class (the DASE map of Indian Pines: 10 of 5538) and label pixels that
     the scene leaves unlabelled (that of Pavia University: 1147 of 3921). Both kinds are left out.
     """
     if given.shape != scene.labels.shape:
@@ -334,18 +334,22 @@ def _repair(
     another class a side that it has, nothing is changed and the caller says what is missing.
     """
     members = labels == index
-    train_classes, test_classes = set(labels[train]), set(labels[test])
-    if index in train_classes and index in test_classes:
+    sides = _sides(labels, train, test)
+    if index in sides[0] and index in sides[1]:
         return train, test
     for count in range(max(1, int(members.sum()) // 5), 0, -1):
-        for to_train, to_test in _ends(members, count, index in train_classes):
+        for to_train, to_test in _ends(members, count, index in sides[0]):
             new_train = (train | to_train) & ~dilate(to_test, gap)
             new_test = (test | to_test) & ~dilate(to_train, gap)
-            if train_classes | {index} <= set(labels[new_train]) and test_classes | {index} <= set(
-                labels[new_test]
-            ):
+            after = _sides(labels, new_train, new_test)
+            if sides[0] | {index} <= after[0] and sides[1] | {index} <= after[1]:
                 return new_train, new_test
     return train, test
+
+
+def _sides(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[set, set]:
+    """The class indices that have training pixels, and those that have test pixels."""
+    return set(np.unique(labels[train])), set(np.unique(labels[test]))
 
 
 def _ends(members: np.ndarray, count: int, trains: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:

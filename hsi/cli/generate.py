@@ -32,7 +32,9 @@ def build_parser() -> Parser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"hsi {__version__}")
-    parser.add_argument("model", nargs="?", choices=NETWORKS, help=_list(NETWORKS))
+    parser.add_argument(
+        "model", nargs="?", default=None, metavar="|".join(NETWORKS), help=_list(NETWORKS)
+    )
     parser.add_argument("--config", metavar="FILE", help="options from a JSON or TOML file")
     parser.add_argument("--run", metavar="NAME", help="which run of a file that holds several")
     add_data(parser)

@@ -60,10 +60,12 @@ def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune)
         fine_tune: called once with the wrapped model and the callback that holds the mask.
 
     Returns:
-        A model of the same architecture whose kernels hold at least `floor(sparsity * size)` zeros.
+        A model of the same architecture; of each kernel's weights, `round((1 - sparsity) * size)`
+        are left.
     """
+    # TF-MOT counts steps from 1: a schedule that ends at step 0 would never prune.
     schedule = tfmot.sparsity.keras.ConstantSparsity(
-        sparsity, begin_step=0, end_step=0, frequency=1
+        sparsity, begin_step=1, end_step=1, frequency=1
     )
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:

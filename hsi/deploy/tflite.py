@@ -76,7 +76,10 @@ class TFLiteModel:
                 f"for, got {batch.shape[1:]}."
             )
         self.set_batch(len(batch))
-        self._interpreter.set_tensor(self._input["index"], _quantized(batch, self._input))
+        try:
+            self._interpreter.set_tensor(self._input["index"], _quantized(batch, self._input))
+        except ValueError as error:
+            raise ModelError(f"{self.path}: cannot be run: {_first_line(error)}") from error
 
     def invoke(self) -> None:
         """Run what was copied in; this alone is what latency means."""

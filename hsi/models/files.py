@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 import zipfile
@@ -115,7 +116,14 @@ def refuse_code(config: Any, path: Path) -> None:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model as `.h5` without optimizer state, by atomic rename."""
-    with atomic_path(path) as temporary, warnings.catch_warnings():
+    """Write a model as `.h5` without optimizer state, by atomic rename.
+
+    The file is made in memory first: on a full disk HDF5 fails in ways of its own, some of them
+    while it closes; plain bytes fail plainly.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")
-        model.save(temporary, include_optimizer=False, save_format="h5")
+        model.save(file, include_optimizer=False, save_format="h5")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())

@@ -1,0 +1,455 @@
+"""`generate_model.py`: what a user can hand over, and whole runs on a small scene."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from hsi.cli.generate import main, parse
+from hsi.errors import SettingsError
+from hsi.results import COLUMNS
+
+TIMINGS = {"latency_ms", "latency_low", "latency_high"}
+
+
+def make_scene(rows: int = 26, cols: int = 24, bands: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """A cube and labels of three striped classes, 4, 7 and 9, that a network can tell apart."""
+    rng = np.random.default_rng(0)
+    index = np.add.outer(np.arange(rows), np.arange(cols)) // 6 % 3
+    spectra = rng.uniform(1000, 3000, (3, bands))
+    cube = spectra[index] + rng.normal(0, 250, (rows, cols, bands))
+    labels = np.array([4, 7, 9])[index]
+    labels[rng.random(labels.shape) < 0.2] = 0
+    return cube.astype(np.int16), labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small scene as a .mat file with `cube` and `labels`."""
+    path = tmp_path_factory.mktemp("scene") / "field.mat"
+    cube, labels = make_scene()
+    scipy.io.savemat(path, {"cube": cube, "labels": labels})
+    return path
+
+
+def write_mat(folder: Path, change: Callable[[np.ndarray, np.ndarray], object]) -> Path:
+    """A scene file whose float cube and labels `change` has spoilt."""
+    cube, labels = make_scene()
+    cube, labels = cube.astype(np.float32), labels.astype(np.int32)
+    spoilt = change(cube, labels)
+    if isinstance(spoilt, tuple):
+        cube, labels = spoilt
+    path = folder / "spoilt.mat"
+    scipy.io.savemat(path, {"cube": cube, "labels": labels})
+    return path
+
+
+def one_line_error(capsys: pytest.CaptureFixture[str], code: int) -> str:
+    """The one line on standard error of a command that ended with exit code 2."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def refuse(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> str:
+    """Run the command with bad input: its one line; nothing may be written."""
+    output = folder / "run"
+    code = main(["cao", "--output", str(output), "--epochs", "1", *arguments])
+    line = one_line_error(capsys, code)
+    assert not output.exists()
+    return line
+
+
+def set_nan(cube: np.ndarray, labels: np.ndarray) -> None:
+    cube[3, 4, 2] = np.nan
+
+
+def set_infinite(cube: np.ndarray, labels: np.ndarray) -> None:
+    cube[:, :, 5] = np.inf
+
+
+def set_constant(cube: np.ndarray, labels: np.ndarray) -> None:
+    cube[:, :, 7] = 11
+
+
+def set_one_pixel(cube: np.ndarray, labels: np.ndarray) -> None:
+    labels[0, 0] = 15
+
+
+def set_300_classes(cube: np.ndarray, labels: np.ndarray) -> None:
+    labels.ravel()[:300] = np.arange(1, 301)
+
+
+def transpose_labels(cube: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return cube, labels.T
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_nan, ["1 NaN", "band 3", "3,4", "--drop_bands 3"]),
+        (set_infinite, ["infinite", "--drop_bands 6"]),
+        (set_constant, ["in every pixel", "band 8", "--drop_bands 8"]),
+        (set_one_pixel, ["class 15", "one pixel", "--classes"]),
+        (set_300_classes, ["300", "label map"]),
+        (transpose_labels, ["26", "24", "transpose"]),
+    ],
+)
+def test_spoilt_scenes_are_refused_in_one_line(
+    change: Callable, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_mat(tmp_path, change)
+    line = refuse(capsys, tmp_path, "--dataset", f"{path}:cube", "--labels", f"{path}:labels")
+    for word in words:
+        assert word in line, line
+
+
+def test_a_band_that_is_named_can_be_dropped(tmp_path: Path) -> None:
+    from hsi.samples import open_selected_scene
+
+    path = write_mat(tmp_path, set_constant)
+    settings = parse(["cao", "--dataset", f"{path}:cube", "--drop_bands", "8"])
+    assert open_selected_scene(settings, say=lambda line: None).bands == 11
+
+
+def test_missing_and_damaged_files(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = refuse(capsys, tmp_path, "--dataset", str(tmp_path / "no.mat"))
+    assert "no.mat" in missing
+    cut = tmp_path / "cut.mat"
+    cut.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])
+    assert "cut.mat" in refuse(capsys, tmp_path, "--dataset", str(cut))
+    key = refuse(capsys, tmp_path, "--dataset", f"{scene}:kube")
+    assert "cube" in key
+    assert "labels" in key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--patch_size", "4"], ["odd", "4"]),
+        (["--patch_size", "3"], ["cao", "5 or more"]),
+        (["--patch_size", "25"], ["24", "26 x 24"]),
+        (["--band_selection", "PCA", "--components", "13"], ["1 to 12", "13"]),
+        (["--band_selection", "PCA"], ["components"]),
+        (["--components", "5"], ["--band_selection"]),
+        (["--classes", "4,wheat"], ["wheat", "7"]),
+        (["--split", "given"], ["--train_labels"]),
+        (["--train_fraction", "2"], ["between 0 and 1"]),
+        (["--prune", "--prune_increment", "0"], ["prune_increment"]),
+        (["--compression_rates", "2,4"], ["--prune"]),
+        (["--prune", "--compression_rates", "0.5"], ["above 1"]),
+        (["--quantize", "--quantization", "int7"], ["int7", "int8"]),
+        (["--drop_bands", "13"], ["13", "1 to 12"]),
+        (["--quantize_folder", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_settings_that_cannot_be_met(
+    arguments: list[str],
+    words: list[str],
+    scene: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = refuse(capsys, tmp_path, "--dataset", f"{scene}:cube", *arguments)
+    for word in words:
+        assert word in line, line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cao", "--prunee"], ["--prunee", "--prune"]),
+        (["cao", "--epochs", "many"], ["--epochs", "many"]),
+        ([], ["cao", "vgg"]),
+    ],
+)
+def test_wrong_words_on_the_command_line(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    line = one_line_error(capsys, int(str(stopped.value)))
+    for word in words:
+        assert word in line, line
+
+
+def test_an_unknown_model_is_answered_with_the_closest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = one_line_error(capsys, main(["caoo"]))
+    assert "'caoo'" in line
+    assert "Did you mean 'cao'?" in line
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["cao", "--patch_size", "4"]])
+def test_words_alone_load_no_tensorflow(arguments: list[str], root: Path) -> None:
+    code = (
+        "import sys\nfrom hsi.cli.generate import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+        "slow = {'tensorflow', 'tf_keras', 'matplotlib', 'sklearn', 'h5py'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {slow}' if slow else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_bad_data_loads_no_tensorflow(scene: Path, tmp_path: Path, root: Path) -> None:
+    arguments = ["cao", "--dataset", f"{scene}:kube", "--output", str(tmp_path / "run")]
+    code = (
+        f"import sys\nfrom hsi.cli.generate import main\nassert main({arguments}) == 2\n"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_output_folder_that_cannot_be_made(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    for output in (file, file / "run"):
+        code = main(["cao", "--dataset", f"{scene}:cube", "--output", str(output)])
+        assert str(output) in one_line_error(capsys, code)
+    assert file.read_text() == "not a folder"
+
+
+def test_an_existing_run_is_never_touched(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run" / "kept.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    code = main(["cao", "--dataset", f"{scene}:cube", "--output", str(kept.parent)])
+    assert "--resume" in one_line_error(capsys, code)
+    assert [path.name for path in kept.parent.iterdir()] == ["kept.txt"]
+
+
+def test_options_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps({"seed": 3, "small": {"model": "vgg", "epochs": 4, "prune": True}}))
+    settings = parse(["--config", str(path), "--run", "small", "--epochs", "5"])
+    assert (settings.model, settings.seed, settings.epochs, settings.prune) == ("vgg", 3, 5, True)
+    toml = tmp_path / "one.toml"
+    toml.write_text('model = "cao"\nquantization = ["int8", "dynamic"]\nquantize = true\n')
+    assert parse(["--config", str(toml)]).quantization == ("int8", "dynamic")
+    path.write_text(json.dumps({"model": "cao", "epoks": 4}))
+    with pytest.raises(SettingsError, match="epochs"):
+        parse(["--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "targets"),
+    [
+        (["--prune_increment", "20", "--prune_end", "80"], (20, 40, 60, 80)),
+        (["--prune_start", "30", "--prune_increment", "10", "--prune_end", "50"], (30, 40, 50)),
+        (["--compression_rates", "64,2,4"], (50, 75, 98.4375)),
+        ([], tuple(range(5, 96, 5))),
+    ],
+)
+def test_prune_targets(arguments: list[str], targets: tuple[float, ...]) -> None:
+    assert parse(["cao", "--prune", *arguments]).prune_targets == pytest.approx(targets)
+
+
+def command(scene: Path, output: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "generate_model.py", "cao", "--dataset", f"{scene}:cube", "--split",
+        "random", "--train_fraction", "0.3", "--epochs", "6", "--prune", "--prune_increment", "40",
+        "--prune_end", "80", "--prune_epochs", "2", "--quantize", "--quantize_pruned_models",
+        "--quantization", "dynamic,int8", "--output", str(output), *more,
+    ]  # fmt: skip
+
+
+def read_results(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_timings(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(scene: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on the small scene, never interrupted."""
+    output = tmp_path_factory.mktemp("finished") / "run"
+    done = subprocess.run(
+        command(scene, output), cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "leakage" in done.stdout
+    (output.parent / "said.txt").write_text(done.stdout)
+    return output
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
+    models = ["model", "pruned_model_40", "pruned_model_80"]
+    expected = {f"trained_{name}.h5" for name in models} | {
+        f"quantized_{name}_{mode}.tflite" for name in models for mode in ("dynamic", "int8")
+    }
+    files = {path.name for path in finished.iterdir()}
+    assert expected <= files
+    assert {"run.json", "results.csv", "latency.csv", "figures"} <= files
+    assert not [name for name in files if name.endswith(".part") or name.startswith(".")]
+    rows = read_results(finished)
+    assert tuple(rows[0]) == COLUMNS
+    assert {row["file"] for row in rows} == expected
+    run = json.loads((finished / "run.json").read_text())
+    assert run["state"] == "done"
+    assert [c["number"] for c in run["classes"]] == [4, 7, 9]
+    for row in rows:
+        assert int(row["bytes"]) == (finished / row["file"]).stat().st_size
+        assert float(row["oa_low"]) <= float(row["oa"]) <= float(row["oa_high"])
+        assert float(row["latency_low"]) <= float(row["latency_ms"]) <= float(row["latency_high"])
+        assert (row["batch"], row["threads"], row["split"]) == ("1", "1", "random")
+        assert float(row["leakage"]) == pytest.approx(100 * run["split"]["leakage"], rel=1e-5)
+    by_name = {row["variant"]: row for row in rows}
+    assert by_name["trained"]["mcnemar_p"] == ""
+    parameters = [int(by_name[n]["parameters"]) for n in ("trained", "pruned_40", "pruned_80")]
+    assert parameters == sorted(parameters, reverse=True)
+    latency = list(csv.DictReader((finished / "latency.csv").open(newline="")))
+    assert {(row["file"], row["batch"]) for row in latency} == {
+        (file, batch) for file in expected for batch in ("1", "256")
+    }
+
+
+@pytest.mark.slow
+def test_pruned_files_hold_the_channels_that_are_left(finished: Path) -> None:
+    from hsi.models.files import load_model
+
+    for percent, left in ((40, 300), (80, 100)):
+        model = load_model(finished / f"trained_pruned_model_{percent}.h5")
+        layers = (model.get_layer("conv_1"), model.get_layer("conv_2"))
+        assert sum(layer.filters for layer in layers) == left
+
+
+@pytest.mark.slow
+def test_recorded_accuracies_are_those_of_the_files(finished: Path) -> None:
+    """Each file, opened anew and asked pixel by pixel, has the accuracy that its row says."""
+    from hsi.deploy.variant import open_forward
+    from hsi.pipeline.job import samples_of
+    from hsi.runs import open_run
+
+    run = open_run(finished)
+    samples = samples_of(run, say=lambda line: None)
+    test = samples.part("test")
+    for row in read_results(finished):
+        forward = open_forward(finished / row["file"])
+        right = [
+            forward(samples.patches.gather(np.array([pixel]))).argmax() == true
+            for pixel, true in zip(test.pixels, test.classes, strict=True)
+        ]
+        assert 100 * np.mean(right) == pytest.approx(float(row["oa"]), abs=1e-3), row["file"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_results(
+    finished: Path, scene: Path, root: Path, tmp_path: Path
+) -> None:
+    """Killed with SIGKILL after each of several new files, a run goes on to the same numbers."""
+    output = tmp_path / "run"
+    for awaited in (
+        "trained_model.h5",
+        "trained_pruned_model_40.h5",
+        "quantized_model_int8.tflite",
+    ):
+        running = subprocess.Popen(
+            command(scene, output, "--resume"), cwd=root, stdout=subprocess.DEVNULL
+        )
+        while not (output / awaited).exists() and running.poll() is None:
+            time.sleep(0.01)
+        assert running.poll() is None, f"ended before {awaited} was there"
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+    done = subprocess.run(
+        command(scene, output, "--resume"), cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert without_timings(read_results(output)) == without_timings(read_results(finished))
+    assert not [path for path in output.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_resume_refuses_other_settings_and_other_data(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "run.json").read_bytes()
+    code = main(["cao", "--output", str(finished), "--resume", "--dataset", "synthetic"])
+    assert "dataset" in one_line_error(capsys, code)
+    assert (finished / "run.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_in_one_line(scene: Path, root: Path, tmp_path: Path) -> None:
+    """A limit on file size stands in for the disk: it fails in the middle of the same write."""
+    output = tmp_path / "run"
+    words = command(scene, output)[1:]
+    code = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        f"sys.argv = {words}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "trained_model.h5" in done.stderr
+    assert not (output / "trained_model.h5").exists()
+    assert not [path for path in output.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_magnitude_pruning_and_an_earlier_run_quantized(
+    scene: Path, root: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    words = [sys.executable, "generate_model.py", "cao"]
+    done = subprocess.run(
+        [*words, "--dataset", f"{scene}:cube", "--band_selection", "NMF", "--components", "5",
+         "--epochs", "3", "--prune", "--prune_epochs", "1", "--compression_rates", "2,64",
+         "--output", str(first)],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {row["variant"]: row for row in read_results(first)}
+    assert set(rows) == {"trained", "pruned_50", "pruned_98.4"}
+    run = json.loads((first / "run.json").read_text())
+    for name, share in (("50", 0.5), ("98.4", 63 / 64)):
+        entry = run["variants"][f"trained_pruned_model_{name}.h5"]
+        assert all(v == pytest.approx(share, abs=0.01) for v in entry["kernel_sparsity"].values())
+        assert rows[f"pruned_{name}"]["parameters"] == rows["trained"]["parameters"]
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    done = subprocess.run(
+        [*words, "--quantize_folder", str(first), "--quantization", "float16",
+         "--output", str(second)],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+    again = {row["variant"]: row for row in read_results(second)}
+    assert set(again) == {f"quantized_{n}float16" for n in ("", "pruned_50_", "pruned_98.4_")}
+    for name, row in again.items():
+        original = rows[
+            name.removeprefix("quantized_").removesuffix("float16").rstrip("_") or "trained"
+        ]
+        assert float(row["oa"]) == pytest.approx(float(original["oa"]), abs=0.5)
