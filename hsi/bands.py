@@ -138,7 +138,7 @@ def apply(preparation: Preparation, cube: np.ndarray) -> np.ndarray:
         )
     out = np.empty((*cube.shape[:2], preparation.channels), np.float32)
     for rows in row_chunks(cube):
-        spectra = np.asarray(cube[rows], np.float64).reshape(-1, preparation.bands)
+        spectra = np.array(cube[rows], np.float64).reshape(-1, preparation.bands)
         np.clip(spectra, preparation.low, preparation.high, out=spectra)
         spectra -= preparation.offset
         spectra /= preparation.scale

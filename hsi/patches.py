@@ -1,12 +1,13 @@
 """Patches: the odd-sized windows around pixels, gathered from the padded cube when asked for.
 
 All patches of a scene at once would be `patch_size` squared times the cube; nothing here makes
-them. A batch is one `take` of whole spectra, which are contiguous in memory.
+them: they are a view of the padded cube, of which a batch is copied out.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from hsi.errors import SettingsError
 
@@ -43,10 +44,10 @@ class Patches:
         self.rows, self.cols, self.channels = rows, cols, channels
         pad = ((half, half), (half, half), (0, 0))
         padded = np.pad(cube.astype(np.float32, copy=False), pad, mode="symmetric")
-        self._spectra = padded.reshape(-1, channels)
-        self._width = cols + 2 * half
-        window = np.arange(patch_size)
-        self._window = (window[:, None] * self._width + window).ravel()
+        lines = padded.reshape(rows + 2 * half, -1)
+        # A view of every window: each of its lines is one run of memory, whole spectra in a row.
+        windows = sliding_window_view(lines, (patch_size, patch_size * channels))
+        self._windows = windows[:, ::channels]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,7 +69,6 @@ class Patches:
         pixels = np.asarray(pixels, np.int64)
         if len(pixels) and not 0 <= pixels.min() <= pixels.max() < self.rows * self.cols:
             raise IndexError(f"pixel numbers outside 0..{self.rows * self.cols - 1}")
-        row, col = np.divmod(pixels, self.cols)
-        # The corner of the window in the padded cube has the pixel's own row and column.
-        index = (row * self._width + col)[:, None] + self._window
-        return self._spectra[index].reshape(-1, *self.shape)
+        row, col = np.divmod(np.asarray(pixels, np.int64), self.cols)
+        # A window's corner in the padded cube has the row and column of its centre in the cube.
+        return self._windows[row, col].reshape(-1, *self.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hsi.errors import ModelError
 from hsi.quiet import quiet
 
 MAGIC = b"TFL3"
+LARGEST_TENSOR = 2**30
+"""Bytes at batch 1; the largest of VGG16, the largest network here, is 411 MB of weights."""
 
 
 class TFLiteModel:
@@ -109,7 +112,7 @@ def _open(path: Path, threads: int) -> Any:
     try:
         with quiet():
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            _check_scales(interpreter)
+            _check_tensors(interpreter)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ModelError(
@@ -118,19 +121,22 @@ def _open(path: Path, threads: int) -> Any:
     return interpreter
 
 
-def _check_scales(interpreter: Any) -> None:
-    """Refuse impossible scales and zero points (`ValueError`): LiteRT crashes on them.
+def _check_tensors(interpreter: Any) -> None:
+    """Refuse what only damage writes (`ValueError`), since LiteRT crashes on it.
 
-    A scale of zero is written, for a channel of zero weights.
+    That is negative scales, zero points outside their type (a scale of zero is written, for a
+    channel of zero weights) and tensors larger than any image classifier has.
     """
     for tensor in interpreter.get_tensor_details():
-        found, kind = tensor["quantization_parameters"], tensor["dtype"]
+        found, kind = tensor["quantization_parameters"], np.dtype(tensor["dtype"])
         zeros = found["zero_points"]
-        outside = np.issubdtype(kind, np.integer) and (
+        outside = kind.kind in "iu" and (
             (zeros < np.iinfo(kind).min) | (zeros > np.iinfo(kind).max)
         )
         if (found["scales"] < 0).any() or np.any(outside):
             raise ValueError(f"tensor {tensor['index']} has an impossible scale or zero point")
+        if math.prod(map(int, tensor["shape"])) * kind.itemsize > LARGEST_TENSOR:
+            raise ValueError(f"tensor {tensor['index']} has an impossible shape {tensor['shape']}")
 
 
 def _first_line(error: Exception) -> str:

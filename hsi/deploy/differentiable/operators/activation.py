@@ -1,0 +1,66 @@
+"""Activation functions, softmax among them."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hsi.deploy.differentiable import rounding
+from hsi.deploy.differentiable.call import Call, Function
+
+
+def relu(name: str) -> Function:
+    """RELU, RELU6, RELU_0_TO_1 or RELU_N1_TO_1 as an operator of its own."""
+    return lambda call: call.store(call.relu(call.value(0), name))
+
+
+def leaky_relu(call: Call) -> tf.Tensor:
+    """x, or alpha x below 0."""
+    return call.store(tf.nn.leaky_relu(call.value(0), float(call.option("alpha", 0.0))))
+
+
+def prelu(call: Call) -> tf.Tensor:
+    """x, or alpha x below 0, with an alpha per channel."""
+    x, alpha = call.value(0), call.value(1)
+    return call.store(tf.maximum(x, 0.0) + alpha * tf.minimum(x, 0.0))
+
+
+def elu(call: Call) -> tf.Tensor:
+    """x, or exp(x) - 1 below 0."""
+    return call.store(tf.nn.elu(call.value(0)))
+
+
+def gelu(call: Call) -> tf.Tensor:
+    """x times the normal distribution's share below x (or its tanh approximation)."""
+    return call.store(tf.nn.gelu(call.value(0), bool(call.option("approximate", False))))
+
+
+def hard_swish(call: Call) -> tf.Tensor:
+    """x relu6(x + 3) / 6."""
+    x = call.value(0)
+    return call.store(x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0))
+
+
+def logistic(call: Call) -> tf.Tensor:
+    """1 / (1 + exp(-x))."""
+    return call.store(tf.sigmoid(call.value(0)))
+
+
+def tanh(call: Call) -> tf.Tensor:
+    """tanh(x)."""
+    return call.store(tf.tanh(call.value(0)))
+
+
+def softmax(call: Call) -> tf.Tensor:
+    """exp(beta x) / sum exp(beta x) over the last axis."""
+    y = tf.nn.softmax(call.value(0) * float(call.option("beta", 1.0)))
+    return call.store(y, rounding_=rounding.half_away)
+
+
+def log_softmax(call: Call) -> tf.Tensor:
+    """log of the softmax over the last axis."""
+    return call.store(tf.nn.log_softmax(call.value(0)))
+
+
+def l2_normalization(call: Call) -> tf.Tensor:
+    """x / |x| over the last axis."""
+    return call.store(tf.math.l2_normalize(call.value(0), axis=-1, epsilon=1e-12))

@@ -1,0 +1,168 @@
+"""Sums of products: what convolutions and dense layers share, in every number format.
+
+Float: y = act(w x + b).
+
+Integer (Jacob et al. 2018, arXiv 1712.05877): the levels are multiplied and summed as whole
+numbers, the stored bias is added to that sum, and sum * (s_x s_w / s_y) is rounded to the output's
+grid. The sums run in float32, which holds whole numbers up to 2^24 exactly and beyond that is off
+by less than 1e-4 of an output step, or in float64 for 16-bit activations.
+
+Dynamic range: weights are integers, activations are quantized while running, each sample (or row)
+to its own 256 levels between its least and its largest value, 0 included. The scale of that is
+treated as a constant by the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from hsi.deploy.differentiable import rounding
+from hsi.deploy.differentiable.call import Call, real_data
+from hsi.deploy.differentiable.flatbuffer import Tensor
+
+Multiply = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Layout = Callable[[np.ndarray], np.ndarray]
+Quantize = Callable[[tf.Tensor], "tuple[tf.Tensor, tf.Tensor]"]
+
+
+def affine(
+    call: Call,
+    multiply: Multiply,
+    *,
+    layout: Layout,
+    x: tf.Tensor | None = None,
+    quantize: Quantize | None = None,
+    indices: tuple[int, int, int] = (0, 1, 2),
+) -> tf.Tensor:
+    """act(multiply(x, w) + b) in the number format of the operands, output channels last.
+
+    Args:
+        call: the operator.
+        multiply: linear in both operands; the second is the weights in the layout wanted.
+        layout: from the file's order of the weights to that of `multiply`.
+        x: the input in real units, if not as it is.
+        quantize: for dynamic range, x to (whole levels, scale of a level); None: weights are made
+            real and the computation is float.
+        indices: which inputs are x, weights and bias.
+    """
+    data, weights, bias = indices
+    x = call.value(data) if x is None else x
+    if call.tensor(data).quantized and call.tensor(weights).quantized:
+        return _integer(call, multiply, x, layout, indices)
+    if call.tensor(weights).quantized and call.data(weights) is not None and quantize is not None:
+        return _dynamic(call, multiply, x, layout, quantize, indices)
+    if call.data(weights) is None:
+        w = _reordered(call.value(weights), layout, call.tensor(weights))
+    else:
+        w = call.kept(weights, "weights", lambda _: layout(real_data(call.tensor(weights))))
+    y = multiply(x, w)
+    return call.store(y + call.value(bias) if call.given(bias) else y)
+
+
+def _integer(
+    call: Call, multiply: Multiply, x: tf.Tensor, layout: Layout, indices: tuple[int, int, int]
+) -> tf.Tensor:
+    data, weights, bias = indices
+    source, kernel, output = call.tensor(data), call.tensor(weights), call.output()
+    assert source.quantization and kernel.quantization and output.quantization
+    wide = source.dtype == "int16"
+    kind = tf.float64 if wide else tf.float32
+    if kernel.data is None:
+        w = _reordered(call.levels(weights), layout, kernel)
+    else:
+        quantization = kernel.quantization
+        w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, quantization)))
+    total = multiply(tf.cast(rounding.levels(x, source.quantization), kind), tf.cast(w, kind))
+    if call.given(bias):
+        # as stored, whatever scale the file gives it: the kernels add whole numbers
+        total += tf.cast(call.kept(bias, "stored", lambda d: d.astype(np.float64)), kind)
+    scales = kernel.quantization.scales
+    if wide:
+        ratios = source.quantization.scale.astype(np.float64) * scales / output.quantization.scale
+        short = not (call.given(bias) and call.tensor(bias).dtype == "int32")
+        factors = np.array([fixed_point(r, bits=15 if short else 31) for r in ratios])
+        return call.store_steps(total * factors, rounding_=rounding.half_up)
+    factors = source.quantization.scale * scales / output.quantization.scale
+    return call.store_steps(total * factors, rounding_=rounding.half_even)
+
+
+def _dynamic(
+    call: Call,
+    multiply: Multiply,
+    x: tf.Tensor,
+    layout: Layout,
+    quantize: Quantize,
+    indices: tuple[int, int, int],
+) -> tf.Tensor:
+    _, weights, bias = indices
+    quantization = call.tensor(weights).quantization
+    assert quantization is not None
+    w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, quantization)))
+    steps, scale = quantize(x)
+    total = multiply(steps, w) * scale
+    # one rounding for product and bias, as the fused instruction of the kernels does
+    y = tf.cast(total, tf.float64) * quantization.scales.astype(np.float64)
+    if call.given(bias):
+        y += tf.cast(call.value(bias), tf.float64)
+    return call.store(tf.cast(y, tf.float32))
+
+
+def by_sample(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """XNNPACK's quantization while running, a scale per sample (all but the first axis)."""
+    return _xnnpack(x, axes=list(range(1, len(x.shape))))
+
+
+def by_row(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same with a scale per row (last axis)."""
+    return _xnnpack(x, axes=[-1])
+
+
+def _xnnpack(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`xnn_f32_qd8_asymmetric_quantization_params`, in float32 as there."""
+    low = tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0)
+    high = tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0)
+    per_unit = tf.where(high > low, 255.0 / tf.where(high > low, high - low, 1.0), 1.0)
+    from_low, from_high = -128.0 + low * per_unit, 127.0 + high * per_unit
+    zero = tf.where(from_low + from_high > 0, -128.0 - low * per_unit, 127.0 - high * per_unit)
+    zero = tf.round(tf.clip_by_value(zero, -128.0, 127.0))
+    per_unit, zero = tf.stop_gradient(per_unit), tf.stop_gradient(zero)
+    steps = x * per_unit
+    whole = tf.clip_by_value(tf.round(steps) + zero, -128.0, 127.0) - zero
+    return rounding.straight_through(steps, whole), 1.0 / per_unit
+
+
+def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """TFLite's own (`AsymmetricQuantizeFloats`), a scale per sample; for depthwise convolutions."""
+    axes = list(range(1, len(x.shape)))
+    wide = tf.cast(x, tf.float64)
+    low = tf.minimum(tf.reduce_min(wide, axes, keepdims=True), 0.0)
+    high = tf.maximum(tf.reduce_max(wide, axes, keepdims=True), 0.0)
+    scale = tf.where(high > low, (high - low) / 255.0, 1.0)
+    closer_low = 128.0 + tf.abs(low / scale) < 127.0 + tf.abs(high / scale)
+    zero = tf.where(closer_low, -128.0 - low / scale, 127.0 - high / scale)
+    zero = tf.cast(rounding.half_away(tf.clip_by_value(zero, -128.0, 127.0)), tf.float32)
+    scale, zero = tf.stop_gradient(tf.cast(scale, tf.float32)), tf.stop_gradient(zero)
+    steps = x * (1.0 / scale)
+    whole = tf.clip_by_value(rounding.half_away(steps + zero), -128.0, 127.0) - zero
+    return rounding.straight_through(steps, whole), scale
+
+
+def fixed_point(ratio: float, *, bits: int) -> float:
+    """The factor that TFLite multiplies with: `ratio` with a mantissa of so many bits."""
+    if ratio <= 0:
+        return 0.0
+    mantissa, exponent = math.frexp(ratio)
+    whole = int(mantissa * 2**31 + 0.5)
+    if bits == 15:
+        whole = min((whole + 2**15) >> 16, 2**15 - 1) if whole < 0x7FFF0000 else 2**15 - 1
+    return math.ldexp(whole, exponent - bits)
+
+
+def _reordered(w: tf.Tensor, layout: Layout, tensor: Tensor) -> tf.Tensor:
+    """`layout` for weights that are computed: read off what it does to an array of positions."""
+    positions = layout(np.arange(math.prod(tensor.shape)).reshape(tensor.shape))
+    return tf.gather(tf.reshape(w, [-1]), positions)

@@ -1,0 +1,88 @@
+"""Sums, products and functions of single numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from hsi.deploy.differentiable import rounding
+from hsi.deploy.differentiable.call import Call
+
+Unary = Callable[[tf.Tensor], tf.Tensor]
+Binary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def add(call: Call) -> tf.Tensor:
+    """x + y."""
+    return _weighted(call, 1.0) if call.output().quantized else call.store(_two(call, tf.add))
+
+
+def sub(call: Call) -> tf.Tensor:
+    """x - y."""
+    return _weighted(call, -1.0) if call.output().quantized else call.store(_two(call, tf.subtract))
+
+
+def _weighted(call: Call, sign: float) -> tf.Tensor:
+    """Levels times s_x / s_y with the kernels' whole-number factors, added, shifted back."""
+    a, b, output = (t.quantization for t in (call.tensor(0), call.tensor(1), call.output()))
+    assert a and b and output
+    ratios = np.array([a.scale, b.scale], np.float32) / output.scale
+    if call.output().dtype == "int8" and ratios.max() > 0:
+        # XNNPACK: 21 bits for the larger factor
+        shift = 20 - (int(np.frexp(ratios.max())[1]) - 1)
+        factors = np.round(np.ldexp(ratios.astype(np.float64), shift)) / 2.0**shift
+    else:
+        factors = ratios.astype(np.float64)
+    x, y = (tf.cast(call.levels(i), tf.float64) for i in (0, 1))
+    up = call.output().dtype == "int8"
+    return call.store_steps(
+        x * factors[0] + y * (sign * factors[1]),
+        rounding_=rounding.half_up if up else rounding.half_away,
+    )
+
+
+def mul(call: Call) -> tf.Tensor:
+    """x y."""
+    if not call.output().quantized:
+        return call.store(_two(call, tf.multiply))
+    a, b, output = (t.quantization for t in (call.tensor(0), call.tensor(1), call.output()))
+    assert a and b and output
+    if call.output().dtype == "int8":
+        product = call.levels(0) * call.levels(1)
+        return call.store_steps(
+            product * (a.scale * b.scale / output.scale), rounding_=rounding.half_even
+        )
+    ratio = float(a.scale) * float(b.scale) / float(output.scale)
+    product = tf.cast(call.levels(0), tf.float64) * tf.cast(call.levels(1), tf.float64)
+    return call.store_steps(product * ratio, rounding_=rounding.half_away)
+
+
+def _two(call: Call, function: Binary) -> tf.Tensor:
+    return function(call.value(0), call.value(1))
+
+
+def add_n(call: Call) -> tf.Tensor:
+    """The sum of all inputs."""
+    return call.store(tf.add_n(call.values))
+
+
+def binary(function: Binary) -> Callable[[Call], tf.Tensor]:
+    """The operator that applies `function` to two inputs."""
+    return lambda call: call.store(_two(call, function))
+
+
+def unary(function: Unary) -> Callable[[Call], tf.Tensor]:
+    """The operator that applies `function` to one input."""
+    return lambda call: call.store(function(call.value(0)))
+
+
+def select(call: Call) -> tf.Tensor:
+    """Where the first input holds, the second, else the third."""
+    return call.store(tf.where(call.value(0), call.value(1), call.value(2)))
+
+
+def comparison(function: Binary) -> Callable[[Call], tf.Tensor]:
+    """A comparison: true or false, without a gradient."""
+    return lambda call: function(call.value(0), call.value(1))

@@ -1,0 +1,63 @@
+"""MAX_POOL_2D, AVERAGE_POOL_2D, L2_POOL_2D, and what reduces whole axes (MEAN, SUM ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from hsi.deploy.differentiable import rounding
+from hsi.deploy.differentiable.call import Call
+from hsi.deploy.differentiable.operators.convolution import numbers_of, padding_of
+
+
+def max_pool_2d(call: Call) -> tf.Tensor:
+    """The largest value under each window."""
+    x, window, strides, padding = _windows(call)
+    return _moved_and_activated(call, tf.nn.max_pool2d(x, window, strides, padding))
+
+
+def average_pool_2d(call: Call) -> tf.Tensor:
+    """The mean under each window, padding not counted."""
+    x, window, strides, padding = _windows(call)
+    y = tf.nn.avg_pool2d(x, window, strides, padding)
+    if not call.output().quantized:
+        return call.store(y)
+    quantization = call.output().quantization
+    assert quantization is not None
+    # the kernel takes the mean of the levels themselves and rounds it away from zero
+    zero = float(quantization.zero_point)
+    levels = rounding.levels(x, quantization) + zero
+    mean = tf.nn.avg_pool2d(levels, window, strides, padding)
+    return call.store_steps(
+        y / quantization.scale,
+        rounding_=rounding.half_even,
+        exact=rounding.half_away(mean) - zero,
+    )
+
+
+def l2_pool_2d(call: Call) -> tf.Tensor:
+    """The root of the mean square under each window."""
+    x, window, strides, padding = _windows(call)
+    return call.store(tf.sqrt(tf.nn.avg_pool2d(tf.square(x), window, strides, padding)))
+
+
+def _windows(call: Call) -> tuple[tf.Tensor, list[int], list[int], str]:
+    window = numbers_of(call, "filterHeight", "filterWidth")
+    strides = numbers_of(call, "strideH", "strideW")
+    return call.value(0), window, strides, padding_of(call)
+
+
+def _moved_and_activated(call: Call, y: tf.Tensor) -> tf.Tensor:
+    return call.moved(call.activate(y))
+
+
+def reduction(reduce: Callable[..., tf.Tensor]) -> Callable[[Call], tf.Tensor]:
+    """The operator that applies `reduce` to the axes of its second input."""
+
+    def function(call: Call) -> tf.Tensor:
+        keep = bool(call.option("keepDims", False))
+        axes = call.numbers(1)
+        return call.store(reduce(call.value(0), axes, keepdims=keep))
+
+    return function

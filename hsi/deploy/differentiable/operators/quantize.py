@@ -1,0 +1,54 @@
+"""QUANTIZE, DEQUANTIZE, CAST, DENSIFY: from one number format to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from hsi.deploy.differentiable import rounding
+from hsi.deploy.differentiable.call import Call
+from hsi.errors import ModelError
+
+CASTS = {
+    "float16": tf.float32,
+    "float32": tf.float32,
+    "float64": tf.float32,
+    "int8": tf.int8,
+    "int16": tf.int16,
+    "int32": tf.int32,
+    "int64": tf.int64,
+    "uint8": tf.uint8,
+    "bool": tf.bool,
+}
+
+
+def quantize(call: Call) -> tf.Tensor:
+    """Real values to a grid, or from one grid to another."""
+    source, target = call.tensor(0), call.output()
+    assert target.quantization is not None
+    x = call.value(0)
+    if source.quantized:
+        return rounding.snap(x, target, rounding=rounding.half_away)
+    if target.dtype == "int8":
+        # XNNPACK multiplies with the reciprocal
+        inverse = np.float32(1) / rounding.safe(target.quantization.scale)
+        return rounding.to_grid(x * inverse, target, rounding=rounding.half_even)
+    return rounding.snap(x, target, rounding=rounding.half_away)
+
+
+def dequantize(call: Call) -> tf.Tensor:
+    """Values are in real units already."""
+    return call.value(0)
+
+
+def cast(call: Call) -> tf.Tensor:
+    """To another type; what was carried as float because it has a gradient stays so."""
+    x, kind = call.value(0), CASTS.get(call.output().dtype)
+    if kind is None:
+        raise ModelError(f"{call.operator.label}: cannot cast to {call.output().dtype}.")
+    return tf.cast(x, kind)
+
+
+def densify(call: Call) -> tf.Tensor:
+    """Sparse constants are unfolded when the file is read."""
+    return call.value(0)
