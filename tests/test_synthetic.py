@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from hsi import spectra, synthetic
+from hsi import synthetic
 from hsi.errors import SettingsError
 from hsi.scene import Scene
+from hsi.synthetic import spectra
 
 VEGETATION = (1, 6, 13, 14)
 GRAVEL = 16

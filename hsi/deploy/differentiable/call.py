@@ -42,7 +42,7 @@ class Constants:
         """Tensor `index` in that form, from `make()` at its first use."""
         if (index, form) not in self._made:
             with tf.init_scope():
-                self._made[index, form] = tf.constant(np.ascontiguousarray(make()))
+                self._made[index, form] = tf.constant(np.asarray(make(), order="C"))
         return self._made[index, form]
 
 

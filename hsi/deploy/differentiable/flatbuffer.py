@@ -129,15 +129,22 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def with_constants(self, values: Mapping[int, np.ndarray]) -> Graph:
-        """The graph with some tensors known beforehand, as float32 constants."""
-        tensors = tuple(
-            replace(t, data=values[t.index], dtype="float32", quantization=None)
-            if t.index in values
-            else t
-            for t in self.tensors
-        )
-        return replace(self, tensors=tensors)
+    def with_constants(
+        self, values: Mapping[int, np.ndarray], like: Mapping[int, Tensor]
+    ) -> Graph:
+        """The graph with some tensors known beforehand.
+
+        Args:
+            values: number of a tensor -> its real values.
+            like: number of a tensor -> the constant whose values, type and grid it takes over.
+        """
+        tensors = list(self.tensors)
+        for i, source in like.items():
+            kept = {"dtype": source.dtype, "quantization": source.quantization}
+            tensors[i] = replace(tensors[i], data=source.data, **kept)
+        for i, data in values.items():
+            tensors[i] = replace(tensors[i], data=data, dtype="float32", quantization=None)
+        return replace(self, tensors=tuple(tensors))
 
 
 def read(path: str | Path, *, signature: str | None = None) -> Graph:

@@ -29,11 +29,9 @@ def quantize(call: Call) -> tf.Tensor:
     x = call.value(0)
     if source.quantized:
         return rounding.snap(x, target, rounding=rounding.half_away)
-    if target.dtype == "int8":
-        # XNNPACK multiplies with the reciprocal
-        inverse = np.float32(1) / rounding.safe(target.quantization.scale)
-        return rounding.to_grid(x * inverse, target, rounding=rounding.half_even)
-    return rounding.snap(x, target, rounding=rounding.half_away)
+    # the kernels multiply with the reciprocal, in float32
+    inverse = np.float32(1) / rounding.safe(target.quantization.scale)
+    return rounding.to_grid(x * inverse, target)
 
 
 def dequantize(call: Call) -> tf.Tensor:

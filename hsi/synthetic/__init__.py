@@ -11,15 +11,15 @@ averaging 3 x 3 neighbours first adds about 4 points. Its most frequent mistake 
 
 What is modelled, in the order of the code:
 
-1. Land (`hsi.land`): fields of irregular outline between roads, woods, a creek, farmsteads; some
+1. Land (`land`): fields of irregular outline between roads, woods, a creek, farmsteads; some
    of it labelled.
 2. Mixing: every pixel is a linear mixture of pure materials (Keshava and Mustard 2002, IEEE
-   Signal Processing Magazine 19(1)), `hsi.spectra.endmembers`. The shares vary about those of
+   Signal Processing Magazine 19(1)), `spectra.endmembers`. The shares vary about those of
    the land cover as a logistic-normal variable in three parts: per field (sowing date, residue
    left, vigour), in patches that cross field borders (soils, moisture, vigour), and per pixel
    (gaps, row ends). The shares are drawn on a grid FINE times finer than the pixels and gathered
    by a Gaussian point spread function, so that pixels on borders are mixtures of both sides.
-3. Light: sun, gases and scattering as in `hsi.spectra`; a gradient across the swath and gentle
+3. Light: sun, gases and scattering as in `spectra`; a gradient across the swath and gentle
    relief. Counts are 1000 + 500 times the radiance in microwatt/(cm^2 nm sr), the scale in which
    the Indian Pines cube was published.
 4. Noise: Gaussian, independent in pixels and bands, of about the size found by regressing the
@@ -39,10 +39,10 @@ import hashlib
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from hsi import spectra
 from hsi.errors import SettingsError
-from hsi.land import CLASSES, COVERS, FINE, SIZE, Land, lay_out, smooth_noise, upsample
 from hsi.scene import Scene
+from hsi.synthetic import spectra
+from hsi.synthetic.land import CLASSES, COVERS, FINE, SIZE, Land, lay_out, smooth_noise, upsample
 from hsi.version import __version__
 
 REMOVED_BANDS = (*range(104, 109), *range(150, 164), 220)
