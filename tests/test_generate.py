@@ -453,3 +453,36 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
             name.removeprefix("quantized_").removesuffix("float16").rstrip("_") or "trained"
         ]
         assert float(row["oa"]) == pytest.approx(float(original["oa"]), abs=0.5)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_pruned_is_said_and_the_run_goes_on(
+    scene: Path, root: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "generate_model.py", "cao", "--dataset", f"{scene}:cube", "--epochs", "1",
+         "--prune", "--prune_start", "99.8", "--prune_increment", "0.05", "--prune_end", "99.9",
+         "--prune_epochs", "0", "--quantize", "--output", str(output)],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "498 of 499 channels could be removed" in done.stdout
+    assert "Nothing more can be removed" in done.stdout
+    variants = [row["variant"] for row in read_results(output)]
+    assert variants == ["trained", "pruned_99.8", "quantized_dynamic"]
+
+
+def test_the_commands_to_try_next_can_be_pasted(tmp_path: Path) -> None:
+    """A run's options that are not defaults come back from its next command."""
+    import shlex
+
+    from hsi.cli.tables import next_commands
+    from hsi.runs import Run
+
+    words = ["cao", "--dataset", "my scene.mat:cube", "--split", "random", "--classes", "4,9"]
+    settings = parse(words)
+    record = {"settings": settings.of_the_result(), "variants": {"trained_model.h5": {}}}
+    command = shlex.split(next_commands(Run(tmp_path / "a run", record))[-1])
+    assert command[:2] == ["python", "generate_model.py"]
+    assert parse(command[2:]) == parse([*words, "--prune", "--quantize"])

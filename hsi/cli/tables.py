@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
+from hsi.cli.options import DEFAULTS, as_arguments
 from hsi.runs import Run
+from hsi.settings import OPTIONS
 
 NARROW = 120
 """Terminals with fewer columns get the table without what `results.csv` also holds."""
@@ -67,18 +70,29 @@ def next_commands(run: Run) -> list[str]:
     """Commands worth trying on this run, ready to paste."""
     keras_models = [file for file in run.record["variants"] if file.endswith(".h5")]
     if not keras_models:
-        return ["python generate_model.py --help"]
-    settings = run.settings
-    data = f" --dataset {settings.dataset}" if settings.dataset else ""
+        return [f"python generate_model.py {run.settings.model} --help"]
     commands = [
-        f"python visualization.py {run.path(keras_models[0])} gradient",
-        f"python visualization.py {run.path(keras_models[-1])} activation_map",
+        ["python", "visualization.py", str(run.path(keras_models[0])), "gradient"],
+        ["python", "visualization.py", str(run.path(keras_models[-1])), "activation_map"],
     ]
-    if not settings.prune:
-        commands.append(f"python generate_model.py {settings.model}{data} --prune --quantize")
-    elif not settings.quantize_pruned_models:
+    again = ["python", "generate_model.py", run.settings.model]
+    if not run.settings.prune:
+        commands.append([*again, *_given(run), "--prune", "--quantize"])
+    elif not run.settings.quantize_pruned_models:
         commands.append(
-            f"python generate_model.py {settings.model} --quantize_folder {run.folder} "
-            f"--quantization dynamic,int8"
+            [*again, "--quantize_folder", str(run.folder), "--quantization", "dynamic,int8"]
         )
-    return commands
+    return [shlex.join(command) for command in commands]
+
+
+def _given(run: Run) -> list[str]:
+    """The options of this run that are not the defaults, without what it compressed."""
+    settings = run.settings
+    return as_arguments(
+        {
+            name: list(value) if isinstance(value, tuple) else value
+            for name in OPTIONS
+            if (value := getattr(settings, name)) != DEFAULTS[name]
+            and name not in ("model", "prune", "quantize")
+        }
+    )

@@ -63,7 +63,8 @@ def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune)
         A model of the same architecture; of each kernel's weights, `round((1 - sparsity) * size)`
         are left.
     """
-    # TF-MOT counts steps from 1: a schedule that ends at step 0 would never prune.
+    # Pruned at step 1 only; the step is put there by hand below, so that the weights are zero
+    # however long the fine-tuning is.
     schedule = tfmot.sparsity.keras.ConstantSparsity(
         sparsity, begin_step=1, end_step=1, frequency=1
     )
@@ -76,6 +77,11 @@ def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune)
     copy = keras.models.clone_model(model)  # wrappers take over the layers they are given
     copy.set_weights(model.get_weights())
     wrapped = keras.models.clone_model(copy, clone_function=wrap)
+    for layer in wrapped.layers:
+        if hasattr(layer, "pruning_obj"):
+            keras.backend.set_value(layer.pruning_step, 1)
+            layer.pruning_obj.conditional_mask_update()
+            layer.pruning_obj.weight_mask_op()
     fine_tune(wrapped, [tfmot.sparsity.keras.UpdatePruningStep()])
     return tfmot.sparsity.keras.strip_pruning(wrapped)
 

@@ -27,7 +27,11 @@ def record_keras(job: Job, file: str, model: keras.Model, *, variant: str, **fac
         "sparsity": 100 * sparsity.overall,
     }
     row = {**measured, **facts.pop("row", {})}
-    record_variant(job, file, variant=variant, row=row, kernel_sparsity=sparsity.kernels, **facts)
+    facts |= {
+        "kernel_sparsity": sparsity.kernels,
+        "weight_bytes": sum(weight.nbytes for weight in model.get_weights()),
+    }
+    record_variant(job, file, variant=variant, row=row, **facts)
 
 
 def record_variant(job: Job, file: str, *, variant: str, row: Row, **facts: Any) -> None:
