@@ -20,6 +20,8 @@ from hsi.settings import Settings, settings_from
 from hsi.version import __version__
 
 RUN_FILE = "run.json"
+OUTPUTS = Path("outputs")
+"""Where runs lie that were given no folder of their own."""
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "tensorflow", "tf-keras", "tensorflow-model-optimization",
     "ai-edge-litert",
@@ -64,8 +66,8 @@ class Run:
         self.save(variants={**self.record["variants"], file: entry})
 
 
-def start(settings: Settings) -> Run:
-    """Make a new run folder.
+def start(settings: Settings, *, scene: str) -> Run:
+    """Make a new run folder; `scene` is the name of the data, for the folder's default name.
 
     An existing folder is never touched: a default name gets a number, a name that was asked for is
     refused.
@@ -73,7 +75,9 @@ def start(settings: Settings) -> Run:
     Raises:
         OutputError: the folder exists or cannot be written.
     """
-    folder = Path(settings.output) if settings.output else _free_folder(default_folder(settings))
+    folder = (
+        Path(settings.output) if settings.output else _free_folder(default_folder(settings, scene))
+    )
     if folder.exists() and (not folder.is_dir() or not _is_empty(folder)):
         raise OutputError(
             f"{folder}: exists already and is not touched; choose another --output, or go on with "
@@ -118,10 +122,9 @@ def data_of(run: Run) -> dict[str, Any]:
     return {name: run.record["data"][name] for name in ("dataset", "labels")}
 
 
-def default_folder(settings: Settings) -> Path:
+def default_folder(settings: Settings, scene: str) -> Path:
     """outputs/<model>_<dataset> and whatever sets this run apart from the default one."""
-    name = settings.dataset or "default"
-    parts = [settings.model, Path(name.split(":")[0]).stem if ":" in name or "/" in name else name]
+    parts = [settings.model, scene]
     if settings.quantize_folder:
         parts = [Path(settings.quantize_folder).resolve().name, "quantized"]
     if settings.band_selection:
@@ -130,7 +133,7 @@ def default_folder(settings: Settings) -> Path:
         parts.append(settings.split)
     if settings.seed:
         parts.append(f"seed{settings.seed}")
-    return Path("outputs") / "_".join(parts)
+    return OUTPUTS / "_".join(parts)
 
 
 def versions() -> dict[str, str]:
@@ -184,13 +187,19 @@ def find_to_resume(settings: Settings) -> Run | None:
         run = open_run(folder)
         _same_settings(run, settings)
         return run
-    base = default_folder(settings)
-    for folder in sorted(base.parent.glob(f"{base.name}*"), key=lambda f: -f.stat().st_mtime):
-        if (folder / RUN_FILE).is_file():
-            run = open_run(folder)
-            if run.record["settings"] == settings.of_the_result():
-                return run
-    return None
+    wanted = settings.of_the_result()
+    return next((run for run in recent_runs() if run.record["settings"] == wanted), None)
+
+
+def recent_runs() -> list[Run]:
+    """The readable runs under outputs/, the newest first."""
+    found = []
+    for path in sorted(OUTPUTS.glob(f"*/{RUN_FILE}"), key=lambda path: -path.stat().st_mtime):
+        try:
+            found.append(open_run(path.parent))
+        except DataError:  # not the run that is looked for; the others count
+            continue
+    return found
 
 
 def _is_empty(folder: Path) -> bool:

@@ -63,11 +63,9 @@ def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune)
         A model of the same architecture; of each kernel's weights, `round((1 - sparsity) * size)`
         are left.
     """
-    # Pruned at step 1 only; the step is put there by hand below, so that the weights are zero
-    # however long the fine-tuning is.
-    schedule = tfmot.sparsity.keras.ConstantSparsity(
-        sparsity, begin_step=1, end_step=1, frequency=1
-    )
+    # TF-MOT's wrappers hold the masks; its own choice of them would come with the first training
+    # step only, and would spare weights that tie with the threshold.
+    schedule = tfmot.sparsity.keras.ConstantSparsity(sparsity, begin_step=0, end_step=0)
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, PRUNED_LAYERS):
@@ -78,12 +76,20 @@ def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune)
     copy.set_weights(model.get_weights())
     wrapped = keras.models.clone_model(copy, clone_function=wrap)
     for layer in wrapped.layers:
-        if hasattr(layer, "pruning_obj"):
-            keras.backend.set_value(layer.pruning_step, 1)
-            layer.pruning_obj.conditional_mask_update()
-            layer.pruning_obj.weight_mask_op()
+        for kernel, mask, _ in getattr(layer, "pruning_vars", ()):
+            mask.assign(_largest(kernel.numpy(), sparsity))
+            kernel.assign(kernel * mask)
     fine_tune(wrapped, [tfmot.sparsity.keras.UpdatePruningStep()])
     return tfmot.sparsity.keras.strip_pruning(wrapped)
+
+
+def _largest(kernel: np.ndarray, sparsity: float) -> np.ndarray:
+    """1 at the weights of largest magnitude, at least one of them, and 0 elsewhere."""
+    kept = max(1, round((1 - sparsity) * kernel.size))
+    order = np.argsort(np.abs(kernel), axis=None, kind="stable")
+    mask = np.zeros(kernel.size, kernel.dtype)
+    mask[order[kernel.size - kept :]] = 1
+    return mask.reshape(kernel.shape)
 
 
 def sparsity_of(model: keras.Model) -> Sparsity:

@@ -59,7 +59,8 @@ def time_files(
     """Time model files (`.h5`, `.keras`, `.tflite`) against each other.
 
     Returns:
-        One latency for every file and batch size, in the order of the arguments.
+        One latency for every file and batch size: all files at the first size, in their order,
+        then all at the next.
 
     Raises:
         ModelError: a file cannot be opened or run.
@@ -83,8 +84,8 @@ def time_files(
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"Timing failed: {last}")
     answer = json.loads(done.stdout.splitlines()[-1])
-    names = {str(Path(f).resolve()): str(f) for f in files}
-    return [Latency(**{**item, "file": names[item["file"]]}) for item in answer]
+    names = [str(f) for f in files] * len(batches)
+    return [Latency(**{**item, "file": name}) for item, name in zip(answer, names, strict=True)]
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -92,7 +92,7 @@ def open_job(settings: Settings, *, say: Say) -> Job:
         say=say,
     )
     describe(samples, say)
-    run = run or runs.start(settings)
+    run = run or runs.start(settings, scene=samples.scene.name)
     say(f"Run folder: {run.folder}")
     _record_samples(run, samples, settings)
     return Job(run, settings, samples, chosen, say, run.path(TRAINED))
@@ -104,7 +104,8 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     then = replace(earlier.settings, **runs.data_of(earlier))
     samples = samples_of(earlier, say=say)
     describe(samples, say)
-    run = (runs.find_to_resume(settings) if settings.resume else None) or runs.start(settings)
+    run = runs.find_to_resume(settings) if settings.resume else None
+    run = run or runs.start(settings, scene=samples.scene.name)
     say(f"Run folder: {run.folder}")
     _record_samples(run, samples, then)
     merged = replace(then, quantization=settings.quantization, threads=settings.threads)

@@ -19,8 +19,9 @@ import os
 from pathlib import Path
 
 from hsi.errors import OutputError
+from hsi.runs import OUTPUTS
 from hsi.views.choose import check_pixels, choose
-from hsi.views.locate import OUTPUTS, Located, locate
+from hsi.views.locate import Located, locate
 from hsi.views.request import Request
 from hsi.views.subject import Say, Subject, class_index, open_network, open_subject
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsi.errors import DataError, ModelError, SettingsError
+from hsi.errors import ModelError, SettingsError
 from hsi.models.files import read_config, refuse_code
-from hsi.runs import RUN_FILE, Run, open_run
+from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.request import Request
 
-OUTPUTS = Path("outputs")
 MODEL_ENDINGS = (".h5", ".keras")
 
 
@@ -102,7 +101,7 @@ def _in_words(value: Any) -> str:
 
 def _in_outputs(request: Request) -> Path:
     """The file of that name in the newest run that agrees with the request."""
-    runs = _runs()
+    runs = recent_runs()
     holding = [run for run in runs if run.path(request.file).is_file()]
     for run in holding:
         if not contradiction(run, request):
@@ -122,18 +121,6 @@ def _in_outputs(request: Request) -> Path:
         f"{request.file}: no such model file here or in a run under {OUTPUTS}/; "
         f"the newest run, {runs[0].folder}, has {known}."
     )
-
-
-def _runs() -> list[Run]:
-    """The readable runs under outputs/, the newest first."""
-    records = sorted(OUTPUTS.glob(f"*/{RUN_FILE}"), key=lambda f: -f.stat().st_mtime)
-    found = []
-    for record in records:
-        try:
-            found.append(open_run(record.parent))
-        except DataError:  # not the run that is looked for; the others count
-            continue
-    return found
 
 
 def _known_files(folder: Path) -> str:

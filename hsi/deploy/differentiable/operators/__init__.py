@@ -32,7 +32,7 @@ OPERATORS: dict[str, Function] = {
     "MAX_POOL_2D": pooling.max_pool_2d,
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
     "L2_POOL_2D": pooling.l2_pool_2d,
-    "MEAN": reduction(tf.reduce_mean),
+    "MEAN": pooling.mean,
     "SUM": reduction(tf.reduce_sum),
     "REDUCE_MAX": reduction(tf.reduce_max),
     "REDUCE_MIN": reduction(tf.reduce_min),

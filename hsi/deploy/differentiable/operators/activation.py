@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call, Function
+from hsi.deploy.differentiable.operators.fixed_point import softmax_int16
 
 
 def relu(name: str) -> Function:
@@ -52,8 +53,15 @@ def tanh(call: Call) -> tf.Tensor:
 
 def softmax(call: Call) -> tf.Tensor:
     """exp(beta x) / sum exp(beta x) over the last axis."""
-    y = tf.nn.softmax(call.value(0) * float(call.option("beta", 1.0)))
-    return call.store(y, rounding_=rounding.half_away)
+    beta = float(call.option("beta", 1.0))
+    y = tf.nn.softmax(call.value(0) * beta)
+    source, output = call.tensor(0), call.output()
+    if output.dtype != "int16" or not source.quantization or not output.quantization:
+        return call.store(y, rounding_=rounding.half_away)
+    levels = tf.cast(call.levels(0), tf.int64)
+    exact = softmax_int16(levels, float(source.quantization.scale) * beta)
+    steps = y / output.quantization.scale
+    return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 
 def log_softmax(call: Call) -> tf.Tensor:

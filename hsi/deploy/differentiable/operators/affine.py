@@ -23,6 +23,7 @@ import tensorflow as tf
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call, real_data
 from hsi.deploy.differentiable.flatbuffer import Tensor
+from hsi.deploy.differentiable.operators.fixed_point import factor
 
 Multiply = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Layout = Callable[[np.ndarray], np.ndarray]
@@ -83,8 +84,11 @@ def _integer(
     scales = kernel.quantization.scales
     if wide:
         ratios = source.quantization.scale.astype(np.float64) * scales / output.quantization.scale
-        short = not (call.given(bias) and call.tensor(bias).dtype == "int32")
-        factors = np.array([fixed_point(r, bits=15 if short else 31) for r in ratios])
+        # convolutions multiply 64-bit sums with 15 bits of the ratio, dense layers with all 31
+        full = call.operator.kind == "FULLY_CONNECTED" or (
+            call.given(bias) and call.tensor(bias).dtype == "int32"
+        )
+        factors = np.array([factor(r, bits=31 if full else 15) for r in ratios])
         return call.store_steps(total * factors, rounding_=rounding.half_up)
     factors = source.quantization.scale * scales / output.quantization.scale
     return call.store_steps(total * factors, rounding_=rounding.half_even)
@@ -149,17 +153,6 @@ def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     steps = x * (1.0 / scale)
     whole = tf.clip_by_value(rounding.half_away(steps + zero), -128.0, 127.0) - zero
     return rounding.straight_through(steps, whole), scale
-
-
-def fixed_point(ratio: float, *, bits: int) -> float:
-    """The factor that TFLite multiplies with: `ratio` with a mantissa of so many bits."""
-    if ratio <= 0:
-        return 0.0
-    mantissa, exponent = math.frexp(ratio)
-    whole = int(mantissa * 2**31 + 0.5)
-    if bits == 15:
-        whole = min((whole + 2**15) >> 16, 2**15 - 1) if whole < 0x7FFF0000 else 2**15 - 1
-    return math.ldexp(whole, exponent - bits)
 
 
 def _reordered(w: tf.Tensor, layout: Layout, tensor: Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
+from hsi.deploy.differentiable.operators.fixed_point import rescale
 
 Unary = Callable[[tf.Tensor], tf.Tensor]
 Binary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -36,11 +37,23 @@ def _weighted(call: Call, sign: float) -> tf.Tensor:
     else:
         factors = ratios.astype(np.float64)
     x, y = (tf.cast(call.levels(i), tf.float64) for i in (0, 1))
-    up = call.output().dtype == "int8"
-    return call.store_steps(
-        x * factors[0] + y * (sign * factors[1]),
-        rounding_=rounding.half_up if up else rounding.half_away,
-    )
+    steps = x * factors[0] + y * (sign * factors[1])
+    if call.output().dtype == "int8":
+        return call.store_steps(steps, rounding_=rounding.half_up)
+    exact = _added(x, y, float(a.scale), float(b.scale), float(output.scale), sign)
+    return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
+
+
+def _added(
+    x: tf.Tensor, y: tf.Tensor, a: float, b: float, output: float, sign: float
+) -> tf.Tensor:
+    """TFLite's ADD and SUB: both inputs to a common scale with 15 more bits, added, back."""
+    common = 2 * max(a, b)
+    if not common > 0:
+        return x * 0 + y * 0
+    first = rescale(tf.cast(x, tf.int64) * 2**15, a / common)
+    second = rescale(tf.cast(y, tf.int64) * 2**15, b / common)
+    return rescale(first + int(sign) * second, common / (2**15 * output))
 
 
 def mul(call: Call) -> tf.Tensor:

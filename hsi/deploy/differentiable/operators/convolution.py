@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.deploy.differentiable.call import Call
-from hsi.deploy.differentiable.operators.affine import affine, by_sample, by_sample_tflite
+from hsi.deploy.differentiable.operators.affine import affine, by_row, by_sample, by_sample_tflite
 from hsi.errors import ModelError
 
 PADDINGS = {0: "SAME", 1: "VALID"}
@@ -56,6 +56,8 @@ def conv_2d(call: Call) -> tf.Tensor:
     dilations = numbers_of(call, "dilationHFactor", "dilationWFactor")
     padding = padding_of(call)
     groups = _groups(call)
+    # XNNPACK runs these as dense layers, which quantize every pixel by itself
+    pointwise = strides == [1, 1] and call.tensor(1).shape[1:3] == (1, 1) and groups == 1
 
     def multiply(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         if groups == 1:
@@ -67,7 +69,7 @@ def conv_2d(call: Call) -> tf.Tensor:
         call,
         multiply,
         layout=lambda w: spread(w.transpose(1, 2, 3, 0), dilations),
-        quantize=by_sample,
+        quantize=by_row if pointwise else by_sample,
     )
 
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
-from hsi.deploy.differentiable.operators.affine import affine, by_row, fixed_point
+from hsi.deploy.differentiable.operators.affine import affine, by_row
+from hsi.deploy.differentiable.operators.fixed_point import factor
 from hsi.errors import ModelError
 
 
@@ -44,7 +45,7 @@ def batch_matmul(call: Call) -> tf.Tensor:
     kind = tf.float64 if wide else tf.float32
     total = tf.matmul(tf.cast(call.levels(0), kind), tf.cast(call.levels(1), kind), **adjoint)
     if wide:
-        ratio = fixed_point(float(a.scale) * float(b.scale) / float(output.scale), bits=15)
+        ratio = factor(float(a.scale) * float(b.scale) / float(output.scale), bits=15)
         return call.store_steps(total * ratio, rounding_=rounding.half_up)
     return call.store_steps(
         total * (a.scale * b.scale / output.scale), rounding_=rounding.half_even

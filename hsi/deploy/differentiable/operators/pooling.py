@@ -52,6 +52,27 @@ def _moved_and_activated(call: Call, y: tf.Tensor) -> tf.Tensor:
     return call.moved(call.activate(y))
 
 
+def mean(call: Call) -> tf.Tensor:
+    """The mean over the axes of the second input."""
+    keep, axes = bool(call.option("keepDims", False)), call.numbers(1)
+    y = tf.reduce_mean(call.value(0), axes, keepdims=keep)
+    if not call.output().quantized or not call.tensor(0).quantized:
+        return call.store(y)
+    a, b = call.tensor(0).quantization, call.output().quantization
+    assert a and b
+    levels = call.levels(0)
+    if call.output().dtype == "int16":
+        levels = tf.cast(levels, tf.float64)
+    total = tf.reduce_sum(levels, axes, keepdims=keep)
+    count = tf.cast(tf.size(levels) // tf.maximum(tf.size(total), 1), tf.float32)
+    if call.output().dtype == "int16":
+        # TFLite's kernel for 16 bits rounds up
+        steps = total * (float(a.scale) / float(b.scale)) / tf.cast(count, tf.float64)
+        return call.store_steps(steps, rounding_=rounding.half_away, exact=tf.math.ceil(steps))
+    steps = total * (a.scale / (b.scale * count))
+    return call.store_steps(steps, rounding_=rounding.half_even)
+
+
 def reduction(reduce: Callable[..., tf.Tensor]) -> Callable[[Call], tf.Tensor]:
     """The operator that applies `reduce` to the axes of its second input."""
 
