@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def check_same_split(split: Split, path: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             same = all(np.array_equal(stored[n], getattr(split, n)) for n in stored.files)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: damaged; start a new run.") from error
     if not same:
         raise DataError(

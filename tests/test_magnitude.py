@@ -7,11 +7,12 @@ import pytest
 import tf_keras as keras
 from tf_keras import layers
 
-from hsi.compress.magnitude import prune_magnitude, rate_to_sparsity, sparsity_of
+from hsi.compress.magnitude import prune_magnitude, sparsity_of
 from hsi.errors import SettingsError
 from hsi.models import NETWORKS, network
 from hsi.patches import Patches
 from hsi.samples import Part
+from hsi.settings import Settings
 from hsi.train import train
 
 
@@ -215,13 +216,14 @@ def test_sparsity_counts_zeros_of_kernels_and_of_everything():
     assert found.overall == zeros / sum(w.size for w in weights)
 
 
-@pytest.mark.parametrize(("rate", "kept"), [(1, 1), (2, 0.5), (4, 0.25), (8, 0.125), (64, 1 / 64)])
-def test_a_compression_rate_keeps_one_in_so_many(rate, kept):
+@pytest.mark.parametrize(("rate", "kept"), [(2, 0.5), (4, 0.25), (8, 0.125), (64, 1 / 64)])
+def test_a_compression_rate_keeps_one_in_so_many(rate: float, kept: float) -> None:
     """The reference system ignored a lone rate of 8 and pruned 50 %."""
-    assert 1 - rate_to_sparsity(rate) == kept
+    settings = Settings("cao", prune=True, compression_rates=(rate,)).check()
+    assert settings.prune_targets == (100 * (1 - kept),)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0, -2, float("nan")])
-def test_a_rate_below_one_is_refused(rate):
+def test_a_rate_below_one_is_refused(rate: float) -> None:
     with pytest.raises(SettingsError, match="compression_rates"):
-        rate_to_sparsity(rate)
+        Settings("cao", prune=True, compression_rates=(rate,)).check()

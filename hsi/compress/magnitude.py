@@ -14,8 +14,6 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-from hsi.errors import SettingsError
-
 PRUNED_LAYERS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -38,17 +36,6 @@ class Sparsity:
 
     kernels: dict[str, float]
     overall: float
-
-
-def rate_to_sparsity(rate: float) -> float:
-    """The sparsity of a compression rate: 2 keeps a half, 64 keeps a sixty-fourth.
-
-    Raises:
-        SettingsError: a rate below 1.
-    """
-    if not rate >= 1:
-        raise SettingsError(f"compression_rates: expected factors of 1 or more, got {rate:g}.")
-    return 1 - 1 / rate
 
 
 def prune_magnitude(model: keras.Model, sparsity: float, *, fine_tune: FineTune) -> keras.Model:

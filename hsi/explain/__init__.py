@@ -33,12 +33,15 @@ class Method:
     Attributes:
         module: full name of the module that holds it; imported when it is used.
         summary: one line for `--help`.
-        kind: "attribution" (has `attribute`) or "activations" (has `activations`).
+        kind: "attribution" (has `attribute`), "activations" (has `activations`) or "image" (has
+            `images`).
+        takes_layer: whether one layer can be named with the option `layer`.
     """
 
     module: str
     summary: str
-    kind: Literal["attribution", "activations"]
+    kind: Literal["attribution", "activations", "image"]
+    takes_layer: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -52,10 +55,89 @@ METHODS: dict[str, Method] = {
         "mean gradient over noisy copies of the input (Smilkov 2017)",
         "attribution",
     ),
+    "smoothgrad_squared": Method(
+        "hsi.explain.smoothgrad_squared",
+        "mean of squared gradients over noisy copies (Hooker 2019)",
+        "attribution",
+    ),
+    "vargrad": Method(
+        "hsi.explain.vargrad",
+        "variance of gradients over noisy copies (Adebayo 2018)",
+        "attribution",
+    ),
+    "input_times_gradient": Method(
+        "hsi.explain.input_times_gradient",
+        "first-order contribution of each input value (Shrikumar 2016)",
+        "attribution",
+    ),
+    "integrated_gradient": Method(
+        "hsi.explain.integrated_gradient",
+        "contributions that sum to the score difference to a baseline (Sundararajan 2017)",
+        "attribution",
+    ),
+    "guided_backprop": Method(
+        "hsi.explain.guided_backprop",
+        "gradient, only what is positive at every ReLU (Springenberg 2015)",
+        "attribution",
+    ),
+    "deconvnet": Method(
+        "hsi.explain.deconvnet",
+        "the way back with ReLUs on what goes back (Zeiler and Fergus 2014)",
+        "attribution",
+    ),
+    "gradcam": Method(
+        "hsi.explain.gradcam",
+        "feature maps weighed by their mean gradient (Selvaraju 2017)",
+        "attribution",
+        takes_layer=True,
+    ),
+    "gradcam_plus_plus": Method(
+        "hsi.explain.gradcam_plus_plus",
+        "feature maps weighed position by position (Chattopadhay 2018)",
+        "attribution",
+        takes_layer=True,
+    ),
+    "guided_gradcam": Method(
+        "hsi.explain.guided_gradcam",
+        "guided backpropagation where Grad-CAM looks (Selvaraju 2017)",
+        "attribution",
+        takes_layer=True,
+    ),
+    "visual_backprop": Method(
+        "hsi.explain.visual_backprop",
+        "where all convolutions are active at once, of no class (Bojarski 2016)",
+        "attribution",
+    ),
+    "layer_attention": Method(
+        "hsi.explain.layer_attention",
+        "guided backpropagation of one feature map of one layer",
+        "attribution",
+        takes_layer=True,
+    ),
+    "occlusion": Method(
+        "hsi.explain.occlusion",
+        "fall of the score when pixels are covered (Zeiler and Fergus 2014)",
+        "attribution",
+    ),
+    "spectral_occlusion": Method(
+        "hsi.explain.spectral_occlusion",
+        "fall of the score when neighbouring channels are covered",
+        "attribution",
+    ),
+    "rise": Method(
+        "hsi.explain.rise",
+        "rise of the score where random masks let pixels be seen (Petsiuk 2018)",
+        "attribution",
+    ),
     "activation_map": Method(
         "hsi.explain.activation_map",
         "feature maps of every layer, or of the named ones",
         "activations",
+    ),
+    "class_image": Method(
+        "hsi.explain.class_image",
+        "the input that a class likes best, by gradient ascent (Erhan 2009)",
+        "image",
     ),
 }
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from hsi.errors import SettingsError
+
+Quantity = Literal["gradient", "squared gradient", "contribution", "relevance"]
+"""What a value of a map is: logit per unit of input (so the chain rule carries it back through
+whatever prepared the input), the square of that, a share of the logit itself, or a number without
+unit whose size can be compared within its map alone."""
+
+Per = Literal["value", "pixel", "channel"]
+"""What a map tells apart: every input value; pixels (the same in all channels); channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,14 +24,16 @@ class Attribution:
     """Signed maps of what a class score depends on, and what they are worth.
 
     Attributes:
-        maps: (n, rows, cols, channels) signed float32, one map a sample, in the units of the
-            method (for a gradient: logit per unit of the input as the network takes it).
+        maps: (n, rows, cols, channels) signed float32, one map a sample, in the units that
+            `quantity` says.
         classes: (n,) int class indices 0..k-1 whose score is explained.
         scores: (n,) float32 logits of these classes.
         method: name of the method.
         completeness_error: (n,) |sum of the map - score difference| relative to the difference,
             for methods that promise completeness; None for the others.
         notes: one line for each thing that the reader of a picture must know.
+        quantity: what a value of a map is; see `Quantity`.
+        per: what a map tells apart; see `Per`.
     """
 
     maps: np.ndarray
@@ -31,6 +42,8 @@ class Attribution:
     method: str
     completeness_error: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    quantity: Quantity = "gradient"
+    per: Per = "value"
 
     @property
     def dead(self) -> np.ndarray:
@@ -46,6 +59,8 @@ def make_attribution(
     method: str,
     completeness_error: np.ndarray | None = None,
     notes: Sequence[str] = (),
+    quantity: Quantity = "gradient",
+    per: Per = "value",
 ) -> Attribution:
     """An `Attribution` whose notes also say which maps are dead or not finite.
 
@@ -65,6 +80,8 @@ def make_attribution(
         method,
         completeness_error,
         (*notes, *dead, *broken),
+        quantity,
+        per,
     )
 
 
@@ -110,3 +127,26 @@ def in_batches(
             batch = [np.concatenate([a, np.repeat(a[-1:], rows - filled, axis=0)]) for a in batch]
         parts.append([np.asarray(r)[:filled] for r in step(*batch)])
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def in_chunks(
+    n: int,
+    make: Callable[[np.ndarray], np.ndarray],
+    step: Callable[[np.ndarray], np.ndarray],
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """Apply `step` to rows that are only made when their turn comes, all chunks of one size.
+
+    Args:
+        n: how many rows there are in all.
+        make: row numbers -> those rows.
+        step: rows -> an array with as many rows.
+        batch_size: most rows at once.
+    """
+    rows = batch_rows(n, batch_size)
+    parts = []
+    for start in range(0, n, rows):
+        numbers = np.minimum(np.arange(start, start + rows), n - 1)
+        parts.append(np.asarray(step(make(numbers)))[: n - start])
+    return np.concatenate(parts)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.score import PREDICTED, Score, as_classes, check_classes, score_of
+from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
 
 
 def attribute(
@@ -44,15 +44,25 @@ def attribute(
     score = score_of(model)
     inputs = score.prepare(inputs)
     wanted = as_classes(classes, len(inputs))
-    step = score.compiled("gradient", _gradient_step)
+    step = score.compiled("gradient", gradient_step)
     maps, logits, explained = in_batches(step, inputs, wanted, batch_size=batch_size)
     check_classes(wanted, logits.shape[1])
     scores = np.take_along_axis(logits, explained[:, None], axis=1)[:, 0]
     return make_attribution(maps, explained, scores, method="gradient", notes=score.notes)
 
 
-def _gradient_step(score: Score) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Forward, choice of class and backward in one compiled pass."""
+def gradient_step(
+    score: Callable[[tf.Tensor], tf.Tensor],
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Forward, choice of class and backward in one pass, to be compiled.
+
+    Args:
+        score: maps a tensor (n, ...) to logits (n, classes).
+
+    Returns:
+        A function of samples (n, ...) and class indices (n,), `PREDICTED` for the predicted one,
+        that gives maps, logits (n, classes) and the classes explained (n,).
+    """
 
     def step(inputs: tf.Tensor, wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:

@@ -45,6 +45,8 @@ class Score:
         input_shape: shape of a sample, None where free; () where nothing is known.
         dtype: of the inputs that the network takes.
         notes: what a reader must know about the score.
+        black_box: the network takes and returns NumPy arrays and has no gradient: only methods
+            that look at answers alone (occlusion, RISE) can explain it.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Score:
         input_shape: tuple[int | None, ...] = (),
         dtype: str = "float32",
         notes: Sequence[str] = (),
+        black_box: bool = False,
     ) -> None:
+        self.black_box = black_box
         self.network = network
         self.input_shape = input_shape
         self.dtype = dtype
@@ -70,10 +74,25 @@ class Score:
     def compiled(
         self, name: str, build: Callable[[Score], Callable[..., Any]]
     ) -> Callable[..., Any]:
-        """The compiled function of that name, built at its first use from `build(score)`."""
+        """The compiled function of that name, built at its first use from `build(score)`.
+
+        Raises:
+            ModelError: the score of a black box, which cannot be compiled or differentiated.
+        """
+        if self.black_box:
+            raise ModelError(
+                f"{name} needs a differentiable network, this one is a black box; "
+                "expected occlusion, spectral_occlusion or rise."
+            )
         if name not in self._compiled:
             self._compiled[name] = tf.function(build(self))
         return self._compiled[name]
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        """(rows, ...) -> (rows, classes) logits, all rows in one pass; no gradient is needed."""
+        if self.black_box:
+            return np.asarray(self.network(inputs))
+        return np.asarray(self.compiled("logits", _plain)(inputs))
 
     def prepare(self, inputs: np.ndarray) -> np.ndarray:
         """The samples in the type of the network.
@@ -170,7 +189,10 @@ def _before_squashing(tensor: Any) -> Any:
         return None
     if isinstance(layer, keras.Model):
         inner = _before_squashing(layer.outputs[0])
-        return None if inner is None else keras.Model(layer.inputs, inner)(source)
+        if inner is None:
+            return None
+        # The same name, so that its layers are found under the path that they have in the model.
+        return keras.Model(layer.inputs, inner, name=layer.name)(source)
     if _squashes(layer, len(source.shape)):
         return source
     if isinstance(layer, _LINEAR_LAYERS) and _activation(layer) in SQUASHING:
@@ -243,9 +265,7 @@ def chosen_classes(
     Raises:
         SettingsError: an index outside of the network's classes, or not one per sample.
     """
-    (logits,) = in_batches(
-        lambda x: [score.compiled("logits", _plain)(x)], inputs, batch_size=batch_size
-    )
+    (logits,) = in_batches(lambda x: [score.logits(x)], inputs, batch_size=batch_size)
     wanted = as_classes(classes, len(inputs))
     check_classes(wanted, logits.shape[1])
     wanted = np.where(wanted == PREDICTED, logits.argmax(axis=1), wanted)

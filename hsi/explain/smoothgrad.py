@@ -58,11 +58,10 @@ def attribute(
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
-    deviation = noise * _checked_ranges(inputs, samples, noise, ranges)
-    draws = noise_draws(inputs.shape[1:], samples, seed=seed) * deviation
+    draws = scaled_draws(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     rows = batch_rows(len(inputs), batch_size)
-    chunks, weights = _chunks(draws.astype(inputs.dtype), max(1, batch_size // rows))
+    chunks, weights = chunks_of(draws, np.ones(samples, inputs.dtype), max(1, batch_size // rows))
     step = score.compiled("smoothgrad", _smoothgrad_step)
 
     def mean_gradient(batch: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
@@ -73,6 +72,18 @@ def attribute(
 
     (maps,) = in_batches(mean_gradient, inputs, explained.astype(np.int32), batch_size=batch_size)
     return make_attribution(maps, explained, scores, method="smoothgrad", notes=score.notes)
+
+
+def scaled_draws(
+    inputs: np.ndarray, *, seed: int, samples: int, noise: float, ranges: np.ndarray | None
+) -> np.ndarray:
+    """(samples, rows, cols, channels) noise to add to a sample; arguments as of `attribute`.
+
+    Raises:
+        SettingsError: fewer than one copy, negative noise, or ranges that are not one per channel.
+    """
+    deviation = noise * _checked_ranges(inputs, samples, noise, ranges)
+    return (noise_draws(inputs.shape[1:], samples, seed=seed) * deviation).astype(inputs.dtype)
 
 
 def noise_draws(shape: tuple[int, ...], samples: int, *, seed: int) -> np.ndarray:
@@ -99,17 +110,17 @@ def _checked_ranges(
     return ranges
 
 
-def _chunks(draws: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws as (chunks, size, ...), filled up with draws of weight 0, and weights (chunks, size).
+def chunks_of(points: np.ndarray, weights: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points as (chunks, size, ...), filled up with points of weight 0, and weights (chunks, size).
 
-    With few samples several draws go through the network at once; all chunks have one size, so
+    With few samples several points go through the network at once; all chunks have one size, so
     the compiled step is traced once.
     """
-    size = min(size, len(draws))
-    missing = -len(draws) % size
-    weights = np.concatenate([np.ones(len(draws)), np.zeros(missing)]).astype(draws.dtype)
-    draws = np.concatenate([draws, np.zeros((missing, *draws.shape[1:]), draws.dtype)])
-    return draws.reshape(-1, size, *draws.shape[1:]), weights.reshape(-1, size)
+    size = min(size, len(points))
+    missing = -len(points) % size
+    weights = np.concatenate([weights, np.zeros(missing, weights.dtype)])
+    points = np.concatenate([points, np.zeros((missing, *points.shape[1:]), points.dtype)])
+    return points.reshape(-1, size, *points.shape[1:]), weights.reshape(-1, size)
 
 
 def _smoothgrad_step(score: Score) -> Callable[..., tf.Tensor]:

@@ -46,8 +46,6 @@ def fine_tune(
     channels died that the next pruning step then took.
     """
     epochs = job.settings.prune_epochs
-    if callbacks:
-        epochs = max(1, epochs)  # they do their work in training steps
     rate = job.settings.prune_learning_rate or FINE_TUNING_SHARE * job.learning_rate
     title = f"Fine-tuning {percent_name(target)} %"
     return fit_model(

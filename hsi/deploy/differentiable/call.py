@@ -180,7 +180,7 @@ class Call:
         """
         output = self.output()
         assert output.quantization is not None
-        exact = rounding_(steps) if exact is None else exact
+        exact = rounding_(steps) if exact is None else tf.cast(exact, steps.dtype)
         name = ACTIVATIONS.get(int(self.option("fusedActivationFunction")), "NONE")
         if name != "NONE":
             scale = tf.constant(output.quantization.scale, steps.dtype)

@@ -70,7 +70,7 @@ def to_grid(
         steps: real value / scale; float32 or float64.
         tensor: whose scale, zero point and type to use.
         rounding: how ties go.
-        exact: the rounded steps, where a kernel rounds in a way of its own; `steps` then only
+        exact: the rounded steps in the type of `steps`, where a kernel rounds in a way of its own; `steps` then only
             gives the gradient.
 
     Returns:
@@ -78,7 +78,7 @@ def to_grid(
     """
     assert tensor.quantization is not None
     low, high = _range(tensor)
-    rounded = rounding(steps) if exact is None else tf.cast(exact, steps.dtype)
+    rounded = rounding(steps) if exact is None else exact
     clipped = tf.clip_by_value(rounded, low, high)
     inside = tf.stop_gradient(
         tf.cast((rounding(steps) >= low) & (rounding(steps) <= high), steps.dtype)

@@ -107,12 +107,14 @@ def _dynamic(
     assert quantization is not None
     w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, quantization)))
     steps, scale = quantize(x)
-    total = multiply(steps, w) * scale
-    # one rounding for product and bias, as the fused instruction of the kernels does
-    y = tf.cast(total, tf.float64) * quantization.scales.astype(np.float64)
-    if call.given(bias):
-        y += tf.cast(call.value(bias), tf.float64)
-    return call.store(tf.cast(y, tf.float32))
+    total = multiply(steps, w)
+    zeros = tf.zeros(len(quantization.scales))
+    b = call.value(bias) if call.given(bias) else zeros
+    if quantize is by_sample_tflite:
+        return call.store(total * quantization.scales * scale + b)
+    # XNNPACK rounds product and bias once, by a fused instruction; float64 gives the same value
+    y = tf.cast(total * scale, tf.float64) * quantization.scales.astype(np.float64)
+    return call.store(tf.cast(y + tf.cast(b, tf.float64), tf.float32))
 
 
 def by_sample(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -136,7 +138,8 @@ def _xnnpack(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
     per_unit, zero = tf.stop_gradient(per_unit), tf.stop_gradient(zero)
     steps = x * per_unit
     whole = tf.clip_by_value(tf.round(steps) + zero, -128.0, 127.0) - zero
-    return rounding.straight_through(steps, whole), 1.0 / per_unit
+    # as an operation of its own: 1 / per_unit would be merged into what it is multiplied with
+    return rounding.straight_through(steps, whole), tf.math.reciprocal(per_unit)
 
 
 def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -150,7 +153,7 @@ def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     zero = tf.where(closer_low, -128.0 - low / scale, 127.0 - high / scale)
     zero = tf.cast(rounding.half_away(tf.clip_by_value(zero, -128.0, 127.0)), tf.float32)
     scale, zero = tf.stop_gradient(tf.cast(scale, tf.float32)), tf.stop_gradient(zero)
-    steps = x * (1.0 / scale)
+    steps = x * tf.math.reciprocal(scale)
     whole = tf.clip_by_value(rounding.half_away(steps + zero), -128.0, 127.0) - zero
     return rounding.straight_through(steps, whole), scale
 

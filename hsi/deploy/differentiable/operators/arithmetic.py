@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
-from hsi.deploy.differentiable.operators.fixed_point import rescale
+from hsi.deploy.differentiable.operators.fixed_point import rescale, rescale_once
 
 Unary = Callable[[tf.Tensor], tf.Tensor]
 Binary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -40,20 +40,33 @@ def _weighted(call: Call, sign: float) -> tf.Tensor:
     steps = x * factors[0] + y * (sign * factors[1])
     if call.output().dtype == "int8":
         return call.store_steps(steps, rounding_=rounding.half_up)
-    exact = _added(x, y, float(a.scale), float(b.scale), float(output.scale), sign)
+    same = call.value(0).shape.as_list()[1:] == call.value(1).shape.as_list()[1:]
+    scales = float(a.scale), float(b.scale), float(output.scale)
+    exact = _added(x, sign * y, scales, rescale_once if same else rescale)
     return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 
 def _added(
-    x: tf.Tensor, y: tf.Tensor, a: float, b: float, output: float, sign: float
+    x: tf.Tensor,
+    y: tf.Tensor,
+    scales: tuple[float, float, float],
+    first: Callable[[tf.Tensor, float], tf.Tensor],
 ) -> tf.Tensor:
-    """TFLite's ADD and SUB: both inputs to a common scale with 15 more bits, added, back."""
+    """TFLite's ADD and SUB: both inputs to a common scale with 15 more bits, added, back.
+
+    Args:
+        x: levels.
+        y: levels.
+        scales: of x, of y and of the output.
+        first: how the inputs are rounded; equal shapes and broadcast ones run different kernels.
+    """
+    a, b, output = scales
     common = 2 * max(a, b)
     if not common > 0:
         return x * 0 + y * 0
-    first = rescale(tf.cast(x, tf.int64) * 2**15, a / common)
-    second = rescale(tf.cast(y, tf.int64) * 2**15, b / common)
-    return rescale(first + int(sign) * second, common / (2**15 * output))
+    left = first(tf.cast(x, tf.int64) * 2**15, a / common)
+    right = first(tf.cast(y, tf.int64) * 2**15, b / common)
+    return rescale(left + right, common / (2**15 * output))
 
 
 def mul(call: Call) -> tf.Tensor:
@@ -67,9 +80,10 @@ def mul(call: Call) -> tf.Tensor:
         return call.store_steps(
             product * (a.scale * b.scale / output.scale), rounding_=rounding.half_even
         )
-    ratio = float(a.scale) * float(b.scale) / float(output.scale)
-    product = tf.cast(call.levels(0), tf.float64) * tf.cast(call.levels(1), tf.float64)
-    return call.store_steps(product * ratio, rounding_=rounding.half_away)
+    x, y = (tf.cast(call.levels(i), tf.float64) for i in (0, 1))
+    ratio = float(a.scale * b.scale / output.scale)  # in float32, as the kernel takes it
+    exact = rescale(tf.cast(x * y, tf.int64), ratio)
+    return call.store_steps(x * y * ratio, rounding_=rounding.half_away, exact=exact)
 
 
 def _two(call: Call, function: Binary) -> tf.Tensor:

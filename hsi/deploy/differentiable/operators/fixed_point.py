@@ -42,6 +42,16 @@ def rescale(x: tf.Tensor, ratio: float) -> tf.Tensor:
     return divide_by_power(high, max(-exponent, 0))
 
 
+def rescale_once(x: tf.Tensor, ratio: float) -> tf.Tensor:
+    """int64 x times `ratio`, rounded once, half upwards."""
+    mantissa, exponent = multiplier(ratio)
+    shift = 31 - exponent
+    if mantissa == 0 or shift > 62:
+        return x * 0
+    half = tf.constant(2 ** (shift - 1), tf.int64)
+    return tf.bitwise.right_shift(x * mantissa + half, tf.constant(shift, tf.int64))
+
+
 def divide_by_power(x: tf.Tensor, exponent: int) -> tf.Tensor:
     """int64 x / 2^exponent, rounded half away from zero."""
     if exponent == 0:

@@ -61,16 +61,14 @@ def mean(call: Call) -> tf.Tensor:
     a, b = call.tensor(0).quantization, call.output().quantization
     assert a and b
     levels = call.levels(0)
-    if call.output().dtype == "int16":
-        levels = tf.cast(levels, tf.float64)
     total = tf.reduce_sum(levels, axes, keepdims=keep)
     count = tf.cast(tf.size(levels) // tf.maximum(tf.size(total), 1), tf.float32)
-    if call.output().dtype == "int16":
-        # TFLite's kernel for 16 bits rounds up
-        steps = total * (float(a.scale) / float(b.scale)) / tf.cast(count, tf.float64)
-        return call.store_steps(steps, rounding_=rounding.half_away, exact=tf.math.ceil(steps))
-    steps = total * (a.scale / (b.scale * count))
-    return call.store_steps(steps, rounding_=rounding.half_even)
+    if call.output().dtype != "int16":
+        return call.store_steps(total * (a.scale / (b.scale * count)), rounding_=rounding.half_even)
+    steps = total / count * (a.scale / b.scale)
+    # between equal grids TFLite's kernel for 16 bits rounds up
+    exact = tf.math.ceil(steps) if a.scale == b.scale else rounding.half_away(steps)
+    return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 
 def reduction(reduce: Callable[..., tf.Tensor]) -> Callable[[Call], tf.Tensor]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
+from hsi.deploy.differentiable.operators.fixed_point import rescale
 from hsi.errors import ModelError
 
 CASTS = {
@@ -28,10 +29,20 @@ def quantize(call: Call) -> tf.Tensor:
     assert target.quantization is not None
     x = call.value(0)
     if source.quantized:
-        return rounding.snap(x, target, rounding=rounding.half_away)
+        return _between(call)
     # the kernels multiply with the reciprocal, in float32
     inverse = np.float32(1) / rounding.safe(target.quantization.scale)
     return rounding.to_grid(x * inverse, target)
+
+
+def _between(call: Call) -> tf.Tensor:
+    """From one grid to another."""
+    a, b = call.tensor(0).quantization, call.output().quantization
+    assert a and b
+    x = tf.cast(call.levels(0), tf.float64)
+    ratio = float(a.scale) / float(rounding.safe(b.scale))
+    exact = rescale(tf.cast(x, tf.int64), ratio)
+    return call.store_steps(x * ratio, rounding_=rounding.half_away, exact=exact)
 
 
 def dequantize(call: Call) -> tf.Tensor:

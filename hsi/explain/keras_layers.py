@@ -1,0 +1,328 @@
+"""The layers of a `tf_keras` network, walked node by node on tensors.
+
+The walk calls the network's own layers, or shallow copies of them with another activation, on
+tensors and never on symbolic ones: weights are shared, and the model does not notice. Models nested
+in the model are opened, so that a map inside of them and the logits come of one evaluation.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from hsi.explain.layered import LayerInfo, Relu, Window
+
+RELU_NAMES = {"relu": None, "relu6": 6.0}
+"""Activation functions that are ReLUs, and their upper limits."""
+
+_RELU_SYMBOLS = {"nn.relu": None, "nn.relu6": 6.0}
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+_AFTER = (
+    keras.layers.BatchNormalization,
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+)
+"""Layers that belong to the convolution before them."""
+
+_PLAIN_WRAPPERS = ("TimeDistributed", "PruneLowMagnitude")
+"""Wrappers that call the `layer` in them as it is."""
+
+_MERGES = (keras.layers.Add, keras.layers.Concatenate)
+
+
+class KerasLayers:
+    """`hsi.explain.layered.Layered` of a functional or sequential model.
+
+    Args:
+        model: answers logits (n, classes).
+        relu: stands in for every ReLU; None leaves them.
+
+    Attributes:
+        relus: ReLUs that are replaced, each time that one is applied.
+        unreplaced: names of layers that hold a ReLU where it cannot be reached.
+    """
+
+    def __init__(self, model: keras.Model, relu: Relu | None = None) -> None:
+        self._model, self._relu = model, relu
+        self._twins: dict[int, Callable[..., Any]] = {}
+        nodes = [(name, node.layer) for name, node in _all_nodes(model)]
+        self.relus = sum(_replaceable(layer) for _, layer in nodes)
+        self.unreplaced = tuple(
+            name for name, layer in nodes if not _replaceable(layer) and _holds_relu(layer)
+        )
+
+    def with_relu(self, relu: Relu) -> KerasLayers:
+        """The same network with `relu` for every ReLU; weights are shared."""
+        return KerasLayers(self._model, relu)
+
+    def forward(
+        self, inputs: tf.Tensor, names: Sequence[str] = ()
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Logits and the outputs of these layers, of one evaluation in inference mode."""
+        found: dict[str, tf.Tensor] = dict.fromkeys(names)
+        logits = self._run(self._model, inputs, "", found)
+        return logits, [found[name] for name in names]
+
+    def describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
+        """All layers in the order of execution, for samples of this shape."""
+        every = list(_all_nodes(self._model))
+        shapes = {name: tuple(node.outputs.shape[1:]) for name, node in every}
+        if any(None in shape for shape in shapes.values()):
+            shapes = self._traced_shapes(list(shapes), sample_shape)
+        followers = _followers(self._model)
+        sources: dict[str, tuple[int | None, ...]] = {}
+        _sources(self._model, sample_shape, shapes, sources)
+        infos = []
+        for name, node in every:
+            layer = node.layer
+            convolution = isinstance(layer, _CONVOLUTIONS) and not _is_transposed(layer)
+            infos.append(
+                LayerInfo(
+                    name,
+                    type(layer).__name__,
+                    shapes[name],
+                    convolution,
+                    _follow(name, followers, shapes, ()),
+                    _follow(name, followers, shapes, _MERGES),
+                    _window(layer, sources[name], shapes[name]) if convolution else None,
+                )
+            )
+        return infos
+
+    def _run(
+        self, model: keras.Model, inputs: tf.Tensor, prefix: str, found: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """The model's only output; what `found` asks for is put into it."""
+        values = {str(id(model.inputs[0])): _Held(tf.cast(inputs, model.inputs[0].dtype))}
+        for name, node in _named_nodes(model):
+            if node.is_input or any(i not in values for i in node.flat_input_ids):
+                continue
+            args, kwargs = node.map_arguments(values)
+            if _opens(node):
+                outputs = self._run(node.layer, args[0], f"{prefix}{name}/", found)
+            else:
+                if node.layer._expects_training_arg:
+                    kwargs["training"] = False
+                outputs = self._callable(node.layer)(*args, **kwargs)
+                if prefix + name in found:
+                    found[prefix + name] = outputs
+            for i, value in zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True):
+                values[i] = _Held(value)
+        return values[str(id(model.outputs[0]))].pop()
+
+    def _callable(self, layer: Any) -> Callable[..., Any]:
+        """The layer, or what stands in for it."""
+        if self._relu is None or not _replaceable(layer):
+            return layer
+        if id(layer) not in self._twins:
+            self._twins[id(layer)] = _twin(layer, self._relu)
+        return self._twins[id(layer)]
+
+    def _traced_shapes(
+        self, names: list[str], sample_shape: tuple[int, ...]
+    ) -> dict[str, tuple[int | None, ...]]:
+        """Shapes that the graph leaves free, by tracing it once without computing anything."""
+        graph = tf.function(lambda x: self.forward(x, names)[1]).get_concrete_function(
+            tf.TensorSpec((None, *sample_shape), self._model.inputs[0].dtype)
+        )
+        outputs = graph.structured_outputs
+        return {name: tuple(t.shape[1:]) for name, t in zip(names, outputs, strict=True)}
+
+
+class _Held:
+    """A value that may be taken as often as it is needed (a node takes its inputs by `pop`)."""
+
+    def __init__(self, value: tf.Tensor) -> None:
+        self._value = value
+
+    def pop(self) -> tf.Tensor:
+        return self._value
+
+
+def _named_nodes(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Nodes of this model alone in the order of execution, with the names that layers go by."""
+    seen: dict[str, int] = {}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            name = node.layer.name
+            if not node.is_input and not isinstance(node.outputs, list | tuple | dict):
+                seen[name] = times = seen.get(name, 0) + 1
+                name = name if times == 1 else f"{name}#{times}"
+            yield name, node
+
+
+def _all_nodes(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, node) of every layer with one output, nested models opened, inputs left out.
+
+    The names are those of `hsi.explain.activation_map.layer_names`.
+    """
+    for name, node in _named_nodes(model):
+        if node.is_input or isinstance(node.outputs, list | tuple | dict):
+            continue
+        if _opens(node):
+            yield from _all_nodes(node.layer, f"{prefix}{name}/")
+        else:
+            yield prefix + name, node
+
+
+def _opens(node: Any) -> bool:
+    layer = node.layer
+    return (
+        isinstance(layer, keras.Model)
+        and getattr(layer, "_is_graph_network", False)
+        and len(node.keras_inputs) == len(layer.inputs) == len(layer.outputs) == 1
+    )
+
+
+def _followers(model: keras.Model, prefix: str = "") -> dict[str, tuple[str, Any]]:
+    """Name of each layer whose output has one reader -> name and layer of that reader."""
+    named = [(name, node) for name, node in _named_nodes(model) if not node.is_input]
+    readers: dict[int, list[tuple[str, Any]]] = {}
+    for name, node in named:
+        for tensor in node.keras_inputs:
+            readers.setdefault(id(tensor), []).append((prefix + name, node))
+    found = {}
+    for name, node in named:
+        if _opens(node):
+            found.update(_followers(node.layer, f"{prefix}{name}/"))
+            continue
+        reading = readers.get(id(node.outputs), [])
+        if len(reading) == 1 and not _opens(reading[0][1]):
+            found[prefix + name] = (reading[0][0], reading[0][1].layer)
+    return found
+
+
+def _follow(
+    name: str,
+    followers: dict[str, tuple[str, Any]],
+    shapes: dict[str, tuple[int | None, ...]],
+    merges: tuple[type, ...],
+) -> str:
+    """The last layer of the chain that belongs to `name` and keeps the size of its map."""
+    while name in followers:
+        following, layer = followers[name]
+        if not isinstance(layer, (*_AFTER, *merges)) or following not in shapes:
+            break
+        if shapes[following][:-1] != shapes[name][:-1] or _activation_name(layer) == "softmax":
+            break
+        name = following
+    return name
+
+
+def _sources(
+    model: keras.Model,
+    shape: tuple[int | None, ...],
+    shapes: dict[str, tuple[int | None, ...]],
+    found: dict[str, tuple[int | None, ...]],
+    prefix: str = "",
+) -> tuple[int | None, ...]:
+    """Put the shape that each layer reads (its first input) into `found`; returns the output's."""
+    known = {id(model.inputs[0]): shape}
+    for name, node in _named_nodes(model):
+        if node.is_input or isinstance(node.outputs, list | tuple | dict):
+            continue
+        source = known.get(id(node.keras_inputs[0]), tuple(node.keras_inputs[0].shape[1:]))
+        if _opens(node):
+            known[id(node.outputs)] = _sources(
+                node.layer, source, shapes, found, f"{prefix}{name}/"
+            )
+        else:
+            found[prefix + name] = source
+            known[id(node.outputs)] = shapes[prefix + name]
+    return known.get(id(model.outputs[0]), ())
+
+
+def _window(
+    layer: Any, source: tuple[int | None, ...], shape: tuple[int | None, ...]
+) -> Window | None:
+    """What a convolution sees at once; None where sizes are free or the padding is unusual."""
+    if None in source[:-1] or None in shape[:-1] or layer.padding not in ("valid", "same"):
+        return None
+    kernel = tuple(
+        (k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    )
+    before = tuple(
+        max((n - 1) * s + k - size, 0) // 2 if layer.padding == "same" else 0  # type: ignore[operator]
+        for n, s, k, size in zip(shape[:-1], layer.strides, kernel, source[:-1], strict=True)
+    )
+    return Window(kernel, tuple(layer.strides), before, source[:-1])  # type: ignore[arg-type]
+
+
+def _is_transposed(layer: Any) -> bool:
+    return "Transpose" in type(layer).__name__
+
+
+def _activation_name(layer: Any) -> str:
+    return getattr(getattr(layer, "activation", None), "__name__", "")
+
+
+def _wrapped_activation_name(layer: Any) -> str:
+    """Of an activation inside another object, as quantization-aware training puts it."""
+    return _activation_name(getattr(layer, "activation", None))
+
+
+def _is_relu_layer(layer: Any) -> bool:
+    """A ReLU layer proper: no slope below zero, no threshold."""
+    return isinstance(layer, keras.layers.ReLU) and not (layer.negative_slope or layer.threshold)
+
+
+def _replaceable(layer: Any) -> bool:
+    """Whether `_twin` can replace the ReLU in it."""
+    if _is_relu_layer(layer) or getattr(layer, "symbol", "") in _RELU_SYMBOLS:
+        return True
+    if type(layer).__name__ in _PLAIN_WRAPPERS:
+        inner = layer.layer
+        return _replaceable(inner) and "activation" in vars(inner)
+    return "activation" in vars(layer) and _activation_name(layer) in RELU_NAMES
+
+
+def _holds_relu(layer: Any) -> bool:
+    """Whether a ReLU is anywhere inside."""
+    return any(
+        _is_relu_layer(part)
+        or _activation_name(part) in RELU_NAMES
+        or _wrapped_activation_name(part) in RELU_NAMES
+        for part in layer._flatten_layers()
+    )
+
+
+def _twin(layer: Any, relu: Relu) -> Callable[..., Any]:
+    """What stands in for a layer with a ReLU: a function, or a shallow copy on the same weights."""
+    if isinstance(layer, keras.layers.ReLU):
+        return _limited(relu, layer.max_value)
+    symbol = getattr(layer, "symbol", "")
+    if symbol in _RELU_SYMBOLS:
+        return _limited(relu, _RELU_SYMBOLS[symbol])
+    twin = copy.copy(layer)
+    # Not by setattr: Keras would track the part as one more of the original's.
+    if type(layer).__name__ in _PLAIN_WRAPPERS:
+        vars(twin)["layer"] = _twin(layer.layer, relu)
+    else:
+        vars(twin)["activation"] = _limited(relu, RELU_NAMES[_activation_name(layer)])
+    return twin
+
+
+def _limited(relu: Relu, most: float | None) -> Callable[..., tf.Tensor]:
+    """The ReLU with an upper limit; beyond it the slope is zero."""
+
+    def function(x: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
+        y = relu(x)
+        return y if most is None else tf.minimum(y, tf.cast(most, y.dtype))
+
+    return function
