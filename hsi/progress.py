@@ -21,7 +21,7 @@ def progress(description: str, total: int) -> Iterator[Callable[[int, str], None
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         Remaining(),
         TextColumn("{task.fields[words]}"),

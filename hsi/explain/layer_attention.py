@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from hsi.errors import SettingsError
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.layered import Layered, LayerInfo, find_layer, layered_of
+from hsi.explain.layered import Layered, LayerInfo, find_layer
 from hsi.explain.modified import guided_relu, replaced
 from hsi.explain.score import chosen_classes, score_of
 

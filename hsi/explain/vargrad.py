@@ -1,6 +1,7 @@
 """VarGrad: the variance of gradients over noisy copies.
 
-    map(x) = 1/S * sum over s of  (g_s - mean g)^2,   g_s = d logit_c / d x  at  x + noise * range * e_s
+    map(x) = 1/S * sum over s of  (g_s - mean g)^2
+    g_s = d logit_c / d x  at  x + noise * range * e_s,   e_s ~ N(0, 1)
 
 Where the network's answer to a value changes near the sample; zero wherever the network is linear,
 however large the gradient is there. The draws are those of `hsi.explain.smoothgrad`.

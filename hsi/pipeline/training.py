@@ -85,9 +85,10 @@ def fit_model(
 
 
 def _in_words(logs: dict[str, float]) -> str:
-    names = {"loss": "loss", "accuracy": "accuracy", "val_loss": "validation loss",
-             "val_accuracy": "validation accuracy"}  # fmt: skip
-    return ", ".join(f"{names[k]} {v:.3f}" for k, v in logs.items() if k in names)
+    words = f"loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}"
+    if "val_loss" in logs:
+        words += f"; validation {logs['val_loss']:.3f}, {logs['val_accuracy']:.3f}"
+    return words
 
 
 def _plain(value: Any) -> Any:

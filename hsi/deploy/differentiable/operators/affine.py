@@ -138,8 +138,7 @@ def _xnnpack(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
     per_unit, zero = tf.stop_gradient(per_unit), tf.stop_gradient(zero)
     steps = x * per_unit
     whole = tf.clip_by_value(tf.round(steps) + zero, -128.0, 127.0) - zero
-    # as an operation of its own: 1 / per_unit would be merged into what it is multiplied with
-    return rounding.straight_through(steps, whole), tf.math.reciprocal(per_unit)
+    return rounding.straight_through(steps, whole), _inverse(per_unit)
 
 
 def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -153,9 +152,14 @@ def by_sample_tflite(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     zero = tf.where(closer_low, -128.0 - low / scale, 127.0 - high / scale)
     zero = tf.cast(rounding.half_away(tf.clip_by_value(zero, -128.0, 127.0)), tf.float32)
     scale, zero = tf.stop_gradient(tf.cast(scale, tf.float32)), tf.stop_gradient(zero)
-    steps = x * tf.math.reciprocal(scale)
+    steps = x * _inverse(scale)
     whole = tf.clip_by_value(rounding.half_away(steps + zero), -128.0, 127.0) - zero
     return rounding.straight_through(steps, whole), scale
+
+
+def _inverse(x: tf.Tensor) -> tf.Tensor:
+    """1 / x to the last bit: TensorFlow turns a plain 1 / x into a float32 approximation."""
+    return tf.cast(1.0 / tf.cast(x, tf.float64), tf.float32)
 
 
 def _reordered(w: tf.Tensor, layout: Layout, tensor: Tensor) -> tf.Tensor:
