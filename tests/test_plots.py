@@ -113,6 +113,17 @@ def test_a_dead_row_is_called_dead_and_stays_at_zero():
     )
 
 
+def test_a_map_that_is_the_same_in_every_band_is_one_tile():
+    maps = encoded_maps(1, range(1, 6), 1)
+    places = np.arange(9.0).reshape(1, 3, 3, 1) * np.ones(5)
+    figure = attribution_tiles(np.ones_like(maps), {"where": places, "which": maps})
+    tiles = [(a.get_label(), values) for a, values in pictures(figure)]
+    (where,) = [(label, values) for label, values in tiles if label.startswith("where")]
+    assert where[0] == "where: every band"
+    np.testing.assert_array_equal(where[1], places[0, ..., 0])
+    assert sum(label.startswith("which") for label, _ in tiles) == 5
+
+
 def test_zero_in_the_shown_bands_is_not_dead():
     maps = encoded_maps(1, range(1, 11), 1)
     maps[..., :5] = 0

@@ -371,8 +371,8 @@ def test_npz(tmp_path: Path, save: object) -> None:
 
 
 def test_npy_files_that_cannot_be_used(tmp_path: Path) -> None:
-    np.save(tmp_path / "object.npy", np.array([[[{}]]]), allow_pickle=True)
-    np.savez(tmp_path / "object.npz", a=np.array([[[{}]]]), allow_pickle=True)
+    np.save(tmp_path / "object.npy", np.array([[[{}]]]))
+    np.savez(tmp_path / "object.npz", a=np.array([[[{}]]]))
     np.save(tmp_path / "complex.npy", some_cube() * 1j)
     np.save(tmp_path / "empty.npy", np.zeros((0, 3, 2)))
     np.save(tmp_path / "whole.npy", some_cube())

@@ -20,7 +20,7 @@ from hsi.pipeline import generate
 from hsi.pipeline.job import TRAINED, open_job
 from hsi.settings import Settings
 from hsi.views import visualize
-from hsi.views.arrays import band_patches, to_bands
+from hsi.views.arrays import attribution_arrays, band_patches, to_bands
 from hsi.views.choose import choose
 from hsi.views.inputs import channel_ranges
 from hsi.views.locate import locate
@@ -536,6 +536,54 @@ def odd_models(tmp_path_factory):
     return folder
 
 
+# Methods of other kinds
+
+
+@pytest.mark.parametrize(
+    ("method", "per", "quantity", "there"),
+    [
+        ("input_times_gradient", "value", "contribution", False),
+        ("occlusion", "pixel", "contribution", True),
+        ("spectral_occlusion", "channel", "contribution", False),
+        ("vargrad", "value", "squared gradient", False),
+        ("guided_backprop", "value", "gradient", True),
+    ],
+)
+def test_only_what_obeys_the_chain_rule_or_tells_pixels_apart_comes_back_to_bands(
+    pca_run, method, per, quantity, there, tmp_path
+):
+    from hsi import explain
+    from hsi.views.subject import open_network
+
+    subject = subject_of(pca_run)
+    model = open_network(subject)
+    inputs = subject.samples.patches.gather(np.array([5, 90]))
+    found = explain.attribute(method, model, inputs)
+    assert (found.per, found.quantity) == (per, quantity)
+    arrays = attribution_arrays(subject, {method: found})
+    np.testing.assert_array_equal(arrays["attributions_components"], found.maps)
+    assert ("attributions" in arrays) == there
+    if there:
+        assert arrays["attributions"].shape == (2, 5, 5, BANDS)
+    if per == "pixel":
+        np.testing.assert_array_equal(arrays["attributions"][..., 7], found.maps[..., 0])
+
+
+def test_class_images_and_a_named_layer_are_drawn(run, tmp_path, capsys):
+    assert look(run / TRAINED, "class_image", "--class", 5, "--output", tmp_path) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["class_image_class5.png"]
+    written = tmp_path / "images.npz"
+    assert look(run / TRAINED, "class_image", "--output", written) == 0
+    with np.load(written) as arrays:
+        assert arrays["images"].shape == (3, 5, 5, BANDS)
+        assert tuple(arrays["image_classes"]) == NUMBERS
+        assert (arrays["image_scores"] > arrays["start_scores"]).all()
+    capsys.readouterr()
+    options = ("--layer", "conv_2", "--samples", 1, "--output", tmp_path / "cam.png")
+    assert look(run / TRAINED, "gradcam", *options) == 0
+    assert "the map of layer conv_2 is 1 x 1" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def places(run, pca_run, odd_models, scene_files):
     return {
@@ -576,6 +624,7 @@ REFUSED = {
     "samples": ("{run} gradient --samples 0", "expected 1 or more, got 0"),
     "pixel or samples": ("{run} gradient --samples 2 --pixel 3,3", "not both"),
     "layer of an input": ("{run} gradient --layer conv_1", "expected with activation_map"),
+    "layers": ("{run} gradcam --layer conv_1,conv_2", "looks at one layer, got 2"),
     "noise of a layer": ("{run} activation_map --noise 0.1", "expected with gradient"),
     "format": ("{run} gradient --format gif", "invalid choice: 'gif'"),
     "two formats": ("{run} gradient --format svg --output x.png", "not a .svg file"),

@@ -62,14 +62,12 @@ class Maker:
         """A constant of the array's own shape and type."""
         return self.tensor(data.shape, str(data.dtype), data=data, **options)
 
-    def operator(
-        self, kind: str, inputs: list[int], outputs: list[int], **options: Any
-    ) -> schema.OperatorT:
+    def operator(self, kind: str, inputs: list[int], outputs: list[int], **options: Any) -> None:
         """An operator by its name in the schema; `table` names its options' table."""
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, kind)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = 1
+        code.version = options.pop("version", 1)
         self.model.operatorCodes.append(code)
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.model.operatorCodes) - 1

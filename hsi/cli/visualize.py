@@ -95,7 +95,8 @@ def _add_view(parser: Parser) -> None:
         action="append",
         type=words,
         metavar="NAME",
-        help="of activation_map; again, or separated by commas (default: every layer)",
+        help="of activation_map; again, or separated by commas (default: every layer); or the one "
+        "that gradcam, gradcam_plus_plus, guided_gradcam and layer_attention look at",
     )
     add(
         "from_band",

@@ -5,8 +5,11 @@
 
 TV is the mean squared difference of neighbouring pixels, SV that of neighbouring channels; the rate
 falls to zero over the steps. Each step may look at the image shifted by a few pixels (jitter), so
-that no detail is tied to one place. What comes out shows the network's idea of a class, not a real
-spectrum; compare variants from the same start and seed.
+that no detail is tied to one place. Where it is flat all around (of a network without biases at
+zero), the step goes in a random direction, the same for every class.
+
+What comes out shows the network's idea of a class, not a real spectrum; compare variants from the
+same start and seed.
 
 Source: Erhan, Bengio, Courville, Vincent, "Visualizing Higher-Layer Features of a Deep Network",
 2009; total variation and jitter: Mahendran and Vedaldi 2015, Mordvintsev et al. 2015.
@@ -56,7 +59,7 @@ def images(
     seed: int = 0,
     start: str | np.ndarray = "zero",
     steps: int = 200,
-    rate: float = 0.05,
+    rate: float = 0.01,
     l2: float = 0.1,
     total_variation: float = 0.1,
     spectral_variation: float = 0.0,
@@ -74,7 +77,9 @@ def images(
         start: "zero", "mean" (of the inputs), "noise" (a tenth of standard normal), or an array
             that broadcasts to (rows, cols, channels).
         steps: of the climb.
-        rate: size of the first step, root mean square over the image, in units of the input.
+        rate: size of the first step, root mean square over the image, in units of the input. The
+            climb ends no further than rate * (steps + 1) / 2 from its start: by default about one
+            standard deviation of standardised inputs.
         l2, total_variation, spectral_variation: how much each costs, in logits.
         jitter: most pixels of a shift; None takes a thirty-second of the side, so none of a patch.
 
@@ -95,13 +100,14 @@ def images(
     rng = np.random.default_rng(seed)
     most = min(shape[:2]) // 32 if jitter is None else jitter
     shifts = rng.integers(-most, most + 1, (steps, 2)).astype(np.int32)
+    nudge = rng.standard_normal(shape).astype(score.dtype)
     step = score.compiled("class_image", _climb_step)
 
     def climb(rows: np.ndarray, aims: np.ndarray) -> list[np.ndarray]:
         image = tf.constant(rows)
         for i in range(steps):
             size = np.asarray(rate * (1 - i / steps), rows.dtype)
-            image = step(image, aims, shifts[i], size, np.asarray(costs, rows.dtype))
+            image = step(image, aims, shifts[i], size, np.asarray(costs, rows.dtype), nudge)
         return [image.numpy(), score.logits(rows), score.logits(image.numpy())]
 
     first = np.repeat(begin[None], len(wanted), axis=0)
@@ -170,7 +176,12 @@ def _wanted(score: Score, begin: np.ndarray, classes: int | np.ndarray | None) -
 
 def _climb_step(score: Score) -> Callable[..., tf.Tensor]:
     def step(
-        images: tf.Tensor, wanted: tf.Tensor, shift: tf.Tensor, rate: tf.Tensor, costs: tf.Tensor
+        images: tf.Tensor,
+        wanted: tf.Tensor,
+        shift: tf.Tensor,
+        rate: tf.Tensor,
+        costs: tf.Tensor,
+        nudge: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -183,7 +194,7 @@ def _climb_step(score: Score) -> Callable[..., tf.Tensor]:
             total = tf.reduce_sum(aim - cost)
         slope = tape.gradient(total, images, unconnected_gradients="zero")
         size = tf.sqrt(tf.reduce_mean(slope**2, axis=[1, 2, 3], keepdims=True))
-        return images + rate * tf.math.divide_no_nan(slope, size)
+        return images + rate * tf.where(size > 0, tf.math.divide_no_nan(slope, size), nudge)
 
     return step
 

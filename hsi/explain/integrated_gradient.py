@@ -5,7 +5,7 @@
 The map sums to logit_c(x) - logit_c(x0) (completeness), so it says how the difference is shared
 out, and its own error can be read off. The integral is taken by Gauss-Legendre quadrature, which
 at 32 points is closer than the trapezoid rule at 50; where the error is above the tolerance the
-number of points is doubled, for the samples that need it.
+number of points is doubled, for the samples that need it, as long as that helps.
 
 Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
 """
@@ -13,6 +13,7 @@ Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,10 @@ from hsi.explain.smoothgrad import chunks_of
 
 ROUNDING = 1e-5
 """A score difference below this share of the scores is rounding, and nothing to compare with."""
+
+SETTLED = 0.05
+"""A doubling that moves the sum of a map by less than this share of its gap has not helped; after
+two of them in a row no number of points will (an integer network rounds the score itself)."""
 
 
 def attribute(
@@ -72,30 +77,70 @@ def attribute(
     origins = baseline_of(inputs, baseline)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     _, origin_scores = chosen_classes(score, origins, explained, batch_size=batch_size)
-    difference = scores.astype(np.float64) - origin_scores
-    floor = ROUNDING * np.maximum(np.maximum(np.abs(scores), np.abs(origin_scores)), 1e-30)
-    maps = np.zeros(inputs.shape, np.float64)
-    used, error = np.zeros(len(inputs), int), np.full(len(inputs), np.inf)
-    todo, count = np.arange(len(inputs)), points
-    while len(todo):
-        mean = path_gradient(
-            score, inputs[todo], origins[todo], explained[todo], count, batch_size=batch_size
-        )
-        maps[todo] = (inputs[todo] - origins[todo]) * mean
-        gap = np.abs(maps[todo].reshape(len(todo), -1).sum(axis=1) - difference[todo])
-        error[todo] = gap / np.maximum(np.abs(difference[todo]), floor[todo])
-        used[todo] = count
-        todo = todo[~(error[todo] <= tolerance)] if count < most_points else todo[:0]
-        count = min(2 * count, most_points)
+    found = _until_complete(
+        score, inputs, origins, explained, (scores, origin_scores), (points, most_points),
+        tolerance=tolerance, batch_size=batch_size,
+    )  # fmt: skip
     return make_attribution(
-        maps,
+        found.maps,
         explained,
         scores,
         method="integrated_gradient",
-        completeness_error=error,
-        notes=(*score.notes, *_notes(inputs, origins, used, error, points, tolerance)),
+        completeness_error=found.error,
+        notes=(*score.notes, *_notes(inputs, origins, found, points, tolerance)),
         quantity="contribution",
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Maps (n, ...), and for each sample its completeness error, its points, and whether more of
+    them would not help."""
+
+    maps: np.ndarray
+    error: np.ndarray
+    used: np.ndarray
+    settled: np.ndarray
+
+
+def _until_complete(
+    score: Score,
+    inputs: np.ndarray,
+    origins: np.ndarray,
+    classes: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    points: tuple[int, int],
+    *,
+    tolerance: float,
+    batch_size: int,
+) -> _Found:
+    """Double the points, from the first of `points` to the second, where the error asks for it.
+
+    Args:
+        ends: scores (n,) of the inputs and of their baselines.
+    """
+    difference = ends[0].astype(np.float64) - ends[1]
+    floor = ROUNDING * np.maximum(np.maximum(np.abs(ends[0]), np.abs(ends[1])), 1e-30)
+    maps = np.zeros(inputs.shape, np.float64)
+    used, error = np.zeros(len(inputs), int), np.full(len(inputs), np.inf)
+    sums, settled = np.zeros(len(inputs)), np.zeros(len(inputs), int)
+    todo, (count, most) = np.arange(len(inputs)), points
+    while len(todo):
+        mean = path_gradient(
+            score, inputs[todo], origins[todo], classes[todo], count, batch_size=batch_size
+        )
+        maps[todo] = (inputs[todo] - origins[todo]) * mean
+        before, sums[todo] = sums[todo], maps[todo].reshape(len(todo), -1).sum(axis=1)
+        gap = np.abs(sums[todo] - difference[todo])
+        error[todo] = gap / np.maximum(np.abs(difference[todo]), floor[todo])
+        moved = np.abs(sums[todo] - before) > SETTLED * gap
+        settled[todo] = np.where(moved | (count == points[0]), 0, settled[todo] + 1)
+        used[todo] = count
+        # A comparison with NaN is false: what is not finite gets better no more.
+        todo = todo[(error[todo] > tolerance) & (settled[todo] < 2)]
+        count = min(2 * count, most) if count < most else 0
+        todo = todo if count else todo[:0]
+    return _Found(maps, error, used, settled >= 2)
 
 
 def path_gradient(
@@ -158,12 +203,12 @@ def _path_step(score: Score) -> Callable[..., tf.Tensor]:
 def _notes(
     inputs: np.ndarray,
     origins: np.ndarray,
-    used: np.ndarray,
-    error: np.ndarray,
+    found: _Found,
     points: int,
     tolerance: float,
 ) -> list[str]:
     """What the reader must know, samples counted from 1."""
+    used, error = found.used, found.error
     notes = []
     for i in np.flatnonzero((inputs == origins).reshape(len(inputs), -1).all(axis=1)):
         notes.append(f"sample {i + 1} is its own baseline: there is nothing to share out")
@@ -176,5 +221,6 @@ def _notes(
         notes.append(
             f"the completeness error of sample {i + 1} is {100 * error[i]:.2g} % "
             f"at {used[i]} points"
+            + (", and more of them would not lower it" if found.settled[i] else "")
         )
     return notes

@@ -7,7 +7,6 @@ in the model are opened, so that a map inside of them and the logits come of one
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,11 +14,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.explain.layered import LayerInfo, Relu, Window
+from hsi.explain.relus import activation_name, holds_relu, replaceable, twin_of
 
-RELU_NAMES = {"relu": None, "relu6": 6.0}
-"""Activation functions that are ReLUs, and their upper limits."""
-
-_RELU_SYMBOLS = {"nn.relu": None, "nn.relu6": 6.0}
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -40,9 +36,6 @@ _AFTER = (
 )
 """Layers that belong to the convolution before them."""
 
-_PLAIN_WRAPPERS = ("TimeDistributed", "PruneLowMagnitude")
-"""Wrappers that call the `layer` in them as it is."""
-
 _MERGES = (keras.layers.Add, keras.layers.Concatenate)
 
 
@@ -62,9 +55,9 @@ class KerasLayers:
         self._model, self._relu = model, relu
         self._twins: dict[int, Callable[..., Any]] = {}
         nodes = [(name, node.layer) for name, node in _all_nodes(model)]
-        self.relus = sum(_replaceable(layer) for _, layer in nodes)
+        self.relus = sum(replaceable(layer) for _, layer in nodes)
         self.unreplaced = tuple(
-            name for name, layer in nodes if not _replaceable(layer) and _holds_relu(layer)
+            name for name, layer in nodes if not replaceable(layer) and holds_relu(layer)
         )
 
     def with_relu(self, relu: Relu) -> KerasLayers:
@@ -128,10 +121,10 @@ class KerasLayers:
 
     def _callable(self, layer: Any) -> Callable[..., Any]:
         """The layer, or what stands in for it."""
-        if self._relu is None or not _replaceable(layer):
+        if self._relu is None or not replaceable(layer):
             return layer
         if id(layer) not in self._twins:
-            self._twins[id(layer)] = _twin(layer, self._relu)
+            self._twins[id(layer)] = twin_of(layer, self._relu)
         return self._twins[id(layer)]
 
     def _traced_shapes(
@@ -160,7 +153,7 @@ def _named_nodes(model: keras.Model) -> Iterator[tuple[str, Any]]:
     seen: dict[str, int] = {}
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
-            name = node.layer.name
+            name = getattr(node.layer, "stands_for", node.layer.name)
             if not node.is_input and not isinstance(node.outputs, list | tuple | dict):
                 seen[name] = times = seen.get(name, 0) + 1
                 name = name if times == 1 else f"{name}#{times}"
@@ -219,7 +212,7 @@ def _follow(
         following, layer = followers[name]
         if not isinstance(layer, (*_AFTER, *merges)) or following not in shapes:
             break
-        if shapes[following][:-1] != shapes[name][:-1] or _activation_name(layer) == "softmax":
+        if shapes[following][:-1] != shapes[name][:-1] or activation_name(layer) == "softmax":
             break
         name = following
     return name
@@ -266,63 +259,3 @@ def _window(
 
 def _is_transposed(layer: Any) -> bool:
     return "Transpose" in type(layer).__name__
-
-
-def _activation_name(layer: Any) -> str:
-    return getattr(getattr(layer, "activation", None), "__name__", "")
-
-
-def _wrapped_activation_name(layer: Any) -> str:
-    """Of an activation inside another object, as quantization-aware training puts it."""
-    return _activation_name(getattr(layer, "activation", None))
-
-
-def _is_relu_layer(layer: Any) -> bool:
-    """A ReLU layer proper: no slope below zero, no threshold."""
-    return isinstance(layer, keras.layers.ReLU) and not (layer.negative_slope or layer.threshold)
-
-
-def _replaceable(layer: Any) -> bool:
-    """Whether `_twin` can replace the ReLU in it."""
-    if _is_relu_layer(layer) or getattr(layer, "symbol", "") in _RELU_SYMBOLS:
-        return True
-    if type(layer).__name__ in _PLAIN_WRAPPERS:
-        inner = layer.layer
-        return _replaceable(inner) and "activation" in vars(inner)
-    return "activation" in vars(layer) and _activation_name(layer) in RELU_NAMES
-
-
-def _holds_relu(layer: Any) -> bool:
-    """Whether a ReLU is anywhere inside."""
-    return any(
-        _is_relu_layer(part)
-        or _activation_name(part) in RELU_NAMES
-        or _wrapped_activation_name(part) in RELU_NAMES
-        for part in layer._flatten_layers()
-    )
-
-
-def _twin(layer: Any, relu: Relu) -> Callable[..., Any]:
-    """What stands in for a layer with a ReLU: a function, or a shallow copy on the same weights."""
-    if isinstance(layer, keras.layers.ReLU):
-        return _limited(relu, layer.max_value)
-    symbol = getattr(layer, "symbol", "")
-    if symbol in _RELU_SYMBOLS:
-        return _limited(relu, _RELU_SYMBOLS[symbol])
-    twin = copy.copy(layer)
-    # Not by setattr: Keras would track the part as one more of the original's.
-    if type(layer).__name__ in _PLAIN_WRAPPERS:
-        vars(twin)["layer"] = _twin(layer.layer, relu)
-    else:
-        vars(twin)["activation"] = _limited(relu, RELU_NAMES[_activation_name(layer)])
-    return twin
-
-
-def _limited(relu: Relu, most: float | None) -> Callable[..., tf.Tensor]:
-    """The ReLU with an upper limit; beyond it the slope is zero."""
-
-    def function(x: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
-        y = relu(x)
-        return y if most is None else tf.minimum(y, tf.cast(most, y.dtype))
-
-    return function

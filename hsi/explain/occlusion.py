@@ -82,11 +82,6 @@ def attribute(
     for place, box in enumerate(boxes):
         maps[(slice(None), *box)] += falls[:, place].reshape(-1, 1, 1, 1)
         count[box] += 1
-    per: Per = "value"
-    if window[2] == shape[2]:
-        per = "pixel"
-    elif window[:2] == shape[:2]:
-        per = "channel"
     covers = " x ".join(map(str, window))
     return make_attribution(
         maps / count,
@@ -95,7 +90,7 @@ def attribute(
         method="occlusion",
         notes=(*score.notes, f"{len(boxes)} windows of {covers} (rows, cols, channels)"),
         quantity="contribution",
-        per=per,
+        per=_per(window, shape),
     )
 
 
@@ -116,6 +111,13 @@ def windows(
         tuple(slice(at, at + part) for at, part in zip(corner, size, strict=True))
         for corner in product(*starts)
     ]
+
+
+def _per(window: tuple[int, ...], shape: tuple[int, ...]) -> Per:
+    """What windows of that size tell apart."""
+    if window[2] == shape[2]:
+        return "pixel"
+    return "channel" if window[:2] == shape[:2] else "value"
 
 
 def _window(

@@ -24,7 +24,7 @@ from hsi.errors import SettingsError
 from hsi.explain.attribution import Attribution, in_chunks, make_attribution
 from hsi.explain.baselines import Baseline, baseline_of
 from hsi.explain.resize import resized
-from hsi.explain.score import chosen_classes, score_of
+from hsi.explain.score import Score, chosen_classes, score_of
 
 
 def attribute(
@@ -70,23 +70,8 @@ def attribute(
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     empty = baseline_of(inputs, baseline)
     drawn = Masks(inputs.shape[1:3], masks, cells=cells, seen=seen, seed=seed)
-    answers = np.zeros((len(inputs), masks))
-    for i, klass in enumerate(explained):
-
-        def masked(numbers: np.ndarray, i: int = i) -> np.ndarray:
-            mask = drawn.take(numbers)[..., None].astype(inputs.dtype)
-            return mask * inputs[i] + (1 - mask) * empty[i]
-
-        logits = in_chunks(masks, masked, score.logits, batch_size=batch_size)
-        answers[i] = logits[:, klass]
-    away = answers - answers.mean(axis=1, keepdims=True)
-    total, weight = np.zeros(inputs.shape[:3]), np.zeros(inputs.shape[1:3])
-    for start in range(0, masks, batch_size):
-        numbers = np.arange(start, min(start + batch_size, masks))
-        mask = drawn.take(numbers)
-        total += np.tensordot(away[:, numbers], mask, axes=1)
-        weight += mask.sum(axis=0)
-    maps = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    answers = _answers(score, inputs, empty, explained, drawn, batch_size=batch_size)
+    maps = _seen_minus_all(answers, drawn, batch_size=batch_size)
     return make_attribution(
         np.broadcast_to(maps[..., None], inputs.shape),
         explained,
@@ -96,6 +81,40 @@ def attribute(
         quantity="contribution",
         per="pixel",
     )
+
+
+def _answers(
+    score: Score,
+    inputs: np.ndarray,
+    empty: np.ndarray,
+    classes: np.ndarray,
+    drawn: Masks,
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """(samples, masks) logits of the masked copies; every chunk of rows is of one sample."""
+    answers = np.zeros((len(inputs), drawn.count))
+    for i, klass in enumerate(classes):
+
+        def masked(numbers: np.ndarray, i: int = i) -> np.ndarray:
+            mask = drawn.take(numbers)[..., None].astype(inputs.dtype)
+            return mask * inputs[i] + (1 - mask) * empty[i]
+
+        logits = in_chunks(drawn.count, masked, score.logits, batch_size=batch_size)
+        answers[i] = logits[:, klass]
+    return answers
+
+
+def _seen_minus_all(answers: np.ndarray, drawn: Masks, *, batch_size: int) -> np.ndarray:
+    """(samples, rows, cols): the mean answer weighed by each pixel's mask, less the mean answer."""
+    away = answers - answers.mean(axis=1, keepdims=True)
+    total, weight = np.zeros((len(answers), *drawn.sizes)), np.zeros(drawn.sizes)
+    for start in range(0, drawn.count, batch_size):
+        numbers = np.arange(start, min(start + batch_size, drawn.count))
+        mask = drawn.take(numbers)
+        total += np.tensordot(away[:, numbers], mask, axes=1)
+        weight += mask.sum(axis=0)
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
 
 
 class Masks:
@@ -113,7 +132,7 @@ class Masks:
         self, sizes: tuple[int, ...], count: int, *, cells: int, seen: float, seed: int
     ) -> None:
         rng = np.random.default_rng(seed)
-        self.sizes = sizes
+        self.sizes, self.count = sizes, count
         self.grid = tuple(min(cells, size) for size in sizes)
         self._cell = tuple(-(-size // n) for size, n in zip(sizes, self.grid, strict=True))
         self._seen = rng.random((count, *self.grid)) < seen

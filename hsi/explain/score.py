@@ -245,6 +245,7 @@ def _linear_twin(layer: Any, source: Any) -> Any:
     twin = type(layer).from_config(
         {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_logit"}
     )
+    twin.stands_for = layer.name  # so that a user finds it under the name it has in the model
     twin.build(source.shape)
     for name, value in list(vars(layer).items()):
         if isinstance(value, tf.Variable):

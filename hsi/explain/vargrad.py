@@ -3,7 +3,7 @@
     map(x) = 1/S * sum over s of  (g_s - mean g)^2
     g_s = d logit_c / d x  at  x + noise * range * e_s,   e_s ~ N(0, 1)
 
-Where the network's answer to a value changes near the sample; zero wherever the network is linear,
+Where the network's answer to a value changes near the sample; zero where the network is linear,
 however large the gradient is there. The draws are those of `hsi.explain.smoothgrad`.
 
 Source: Adebayo, Gilmer, Goodfellow, Kim, "Local Explanation Methods for Deep Neural Networks Lack

@@ -40,6 +40,7 @@ class _Row:
     colormap: str
     scale_label: str
     signed: bool
+    single: str = ""  # title of the only tile of a map that is the same in every band
 
 
 def attribution_tiles(
@@ -98,7 +99,7 @@ def attribution_tiles(
             {label: values[i] for label, values in maps.items()},
             chosen,
             [values[..., chosen] for values in maps.values()] if shared_scale else None,
-            (input_label, attribution_label, signed_map),
+            (input_label, attribution_label, signed_map, unit),
         )
         for i in range(len(inputs))
     ]
@@ -198,10 +199,10 @@ def _rows_of(
     maps: Mapping[str, np.ndarray],
     chosen: np.ndarray,
     scale_over: Sequence[np.ndarray] | None,
-    style: tuple[str, str | Mapping[str, str], str],
+    style: tuple[str, str | Mapping[str, str], str, str],
 ) -> list[_Row]:
     """The rows of one sample, each with the one scale of its tiles."""
-    input_label, attribution_label, signed_map = style
+    input_label, attribution_label, signed_map, band_word = style
     # Single outliers of a sensor must not flatten all the rest; the colour bar shows the cut.
     low, high = np.nanpercentile(np.where(np.isfinite(inputs), inputs, np.nan), (1, 99))
     rows = [_Row("input", inputs, Normalize(low, high), SEQUENTIAL, input_label, False)]
@@ -219,7 +220,9 @@ def _rows_of(
             if isinstance(attribution_label, str)
             else attribution_label.get(label, "")
         )
-        rows.append(_Row(label_shown, shown, norm, signed_map, unit, True))
+        same = values.shape[-1] > 1 and shown.any() and (values == values[..., :1]).all()
+        single = f"every {band_word}" if same else ""
+        rows.append(_Row(label_shown, shown, norm, signed_map, unit, True, single))
     return rows
 
 
@@ -252,12 +255,15 @@ def _draw_sample(
     for line in range(lines):
         for place, row in enumerate(rows):
             at = line * len(rows) + place
-            for column, tile in enumerate(range(line * columns, len(names))[:columns]):
+            if row.single and line:
+                continue
+            shown = range(line * columns, len(names))[: 1 if row.single else columns]
+            for column, tile in enumerate(shown):
                 axes = part.add_subplot(grid[at, column])
                 image = axes.imshow(
                     row.values[..., tile], norm=row.norm, cmap=row.colormap, interpolation="nearest"
                 )
-                _finish_tile(axes, row, names[tile], row.values[..., tile])
+                _finish_tile(axes, row, row.single or names[tile], row.values[..., tile])
                 if column == 0:
                     axes.set_ylabel(textwrap.fill(row.label, 16), fontsize=10)
             _draw_scale(part, image, part.add_subplot(grid[at, columns]), row)

@@ -7,6 +7,7 @@
     look      all of that in one object; writes figures and arrays
     inputs    methods that attribute a score to the input
     layers    methods that show what layers answer
+    class_images  methods that make an image of a class
     draw      figures
     arrays    .npz files
 
@@ -56,11 +57,12 @@ def visualize(request: Request, *, say: Say = print) -> list[Path]:
         say(f"Sample {place + 1}: {sample_line(subject, chosen, place)}")
     for note in chosen.notes:
         say(f"Note: {note}.")
-    from hsi.views import inputs, layers
+    from hsi.views import class_images, inputs, layers
     from hsi.views.look import Look
 
     look = Look(request, subject, model, chosen, folder, say)
-    return layers.show(look) if request.kind == "activations" else inputs.show(look)
+    show = {"attribution": inputs.show, "activations": layers.show, "image": class_images.show}
+    return show[request.kind](look)
 
 
 def _open(request: Request, located: Located, say: Say) -> Subject:

@@ -18,10 +18,28 @@ if TYPE_CHECKING:
     from hsi.explain.activation_map import LayerActivations
     from hsi.explain.attribution import Attribution
 
-NMF_NOTE = (
-    "attributions of components are not brought back to bands through NMF: the file has "
-    "attributions_components and no attributions"
-)
+
+def not_in_bands(preparation: bands.Preparation, result: Attribution) -> str:
+    """Why `attribution_in_bands` gives nothing."""
+    if result.quantity == "gradient":
+        what = f"attributions of components are not brought back through {preparation.reducer}"
+    else:
+        what = f"{result.method} shares the score out among components, not among bands"
+    return f"{what}: the file has attributions_components and no attributions"
+
+
+def attribution_in_bands(preparation: bands.Preparation, result: Attribution) -> np.ndarray | None:
+    """Maps over the bands of the sensor, (n, rows, cols, bands); None where they cannot be.
+
+    Without a reducer they are there already. A map that tells only pixels apart is the same in
+    bands as in components; of the others gradients alone obey the chain rule of `to_bands`.
+    """
+    if preparation.reducer == "none" or result.quantity == "gradient":
+        return to_bands(preparation, result.maps)
+    if result.per == "pixel":
+        shape = (*result.maps.shape[:-1], len(preparation.scale))
+        return np.broadcast_to(result.maps[..., :1], shape)
+    return None
 
 
 def to_bands(preparation: bands.Preparation, maps: np.ndarray) -> np.ndarray | None:
@@ -95,7 +113,7 @@ def attribution_arrays(subject: Subject, found: Mapping[str, Attribution]) -> di
     arrays = {}
     for place, (method, result) in enumerate(found.items()):
         name = "attributions" if place == 0 else f"attributions_{method}"
-        in_bands = to_bands(subject.samples.preparation, result.maps)
+        in_bands = attribution_in_bands(subject.samples.preparation, result)
         if in_bands is not None:
             arrays[name] = in_bands
         if subject.reduced:

@@ -15,10 +15,36 @@ if TYPE_CHECKING:
 
     from hsi.explain.activation_map import LayerActivations
     from hsi.explain.attribution import Attribution
+    from hsi.explain.class_image import ClassImages
     from hsi.views.look import Look
 
-LABELS = {"smoothgrad": "SmoothGrad"}
+LABELS = {
+    "smoothgrad": "SmoothGrad",
+    "smoothgrad_squared": "SmoothGrad squared",
+    "vargrad": "VarGrad",
+    "input_times_gradient": "input times gradient",
+    "integrated_gradient": "integrated gradients",
+    "guided_backprop": "guided backpropagation",
+    "gradcam": "Grad-CAM",
+    "gradcam_plus_plus": "Grad-CAM++",
+    "guided_gradcam": "guided Grad-CAM",
+    "visual_backprop": "VisualBackProp",
+    "layer_attention": "layer attention",
+    "spectral_occlusion": "spectral occlusion",
+    "rise": "RISE",
+}
 """Row labels of methods that are not written like their names."""
+
+UNITS = {
+    "gradient": "d {score} / d {input}",
+    "squared gradient": "(d {score} / d {input})²",
+    "contribution": "{score}",
+    "relevance": "no unit",
+}
+"""Of the values of a map, by `hsi.explain.attribution.Quantity`."""
+
+PER = {"pixel": "same in every {unit}", "channel": "same at every pixel"}
+"""What is added to the unit, by `hsi.explain.attribution.Per`."""
 
 
 def sample_line(subject: Subject, chosen: Chosen, place: int) -> str:
@@ -63,7 +89,48 @@ def tiles(look: Look, found: Mapping[str, Attribution], places: Sequence[int]) -
         title=f"{subject.title}: {request.method if found else 'input'}",
         sample_titles=[sample_line(subject, chosen, place) for place in at],
         input_label=subject.input_words,
-        attribution_label=f"d {chosen.score_word} / d {subject.input_words}",
+        attribution_label={LABELS.get(n, n): _unit(look, result) for n, result in found.items()},
+        synthetic=subject.scene.synthetic,
+        note=_note(subject),
+    )
+
+
+def _unit(look: Look, result: Attribution) -> str:
+    """What stands beside the colour bar of a method's tiles."""
+    words = {
+        "score": look.chosen.score_word,
+        "input": look.subject.input_words,
+        "unit": look.subject.unit,
+    }
+    if result.method == "layer_attention":
+        words["score"] = "unit"
+    parts = [UNITS[result.quantity].format(**words)]
+    if result.per in PER:
+        parts.append(PER[result.per].format(**words))
+    return ", ".join(parts)
+
+
+def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figure:
+    """Class images, band by band (component by component where reduced)."""
+    from hsi.plots.tiles import attribution_tiles
+
+    request, subject, at = look.request, look.subject, list(places)
+    return attribution_tiles(
+        images.images[at],
+        {},
+        bands=subject.numbers,
+        wavelengths=subject.wavelengths,
+        unit=subject.unit,
+        from_band=request.from_band,
+        to_band=request.to_band,
+        step_band=request.step_band,
+        title=f"{subject.title}: {request.method}",
+        sample_titles=[
+            f"class {subject.class_text(int(images.classes[i]))}: {look.chosen.score_word} "
+            f"{images.start_scores[i]:.2f} at the start, {images.scores[i]:.2f} here"
+            for i in at
+        ],
+        input_label=subject.input_words,
         synthetic=subject.scene.synthetic,
         note=_note(subject),
     )

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from hsi import explain
+from hsi.explain import METHODS
 from hsi.explain.attribution import Attribution
 from hsi.predict import batches
 from hsi.samples import Samples
 from hsi.views import draw
-from hsi.views.arrays import NMF_NOTE, attribution_arrays
+from hsi.views.arrays import attribution_arrays, not_in_bands
 from hsi.views.look import Look
-from hsi.views.request import NOISE, SMOOTH_SAMPLES
+from hsi.views.request import NOISE, SMOOTH, SMOOTH_SAMPLES
 
 
 def show(look: Look) -> list[Path]:
@@ -26,7 +27,8 @@ def show(look: Look) -> list[Path]:
     if look.request.format == "npz":
         arrays = attribution_arrays(look.subject, found)
         if "attributions" not in arrays:
-            look.say(f"Note: {NMF_NOTE}.")
+            first = next(iter(found.values()))
+            look.say(f"Note: {not_in_bands(look.subject.samples.preparation, first)}.")
         return [look.write_arrays(arrays)]
     every = list(range(len(look.chosen.pixels)))
     written = []
@@ -39,7 +41,9 @@ def show(look: Look) -> list[Path]:
 def _attribute(look: Look, name: str) -> Attribution:
     request = look.request
     options: dict[str, Any] = {}
-    if name == "smoothgrad":
+    if METHODS[name].takes_layer and request.layers:
+        options = {"layer": request.layers[0]}
+    if name in SMOOTH:
         options = {
             "samples": request.smooth_samples or SMOOTH_SAMPLES,
             "noise": NOISE if request.noise is None else request.noise,

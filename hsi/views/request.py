@@ -23,7 +23,10 @@ DATA_OPTIONS = (
 ROWS: dict[str, tuple[str, ...]] = {"gradient": ("gradient", "smoothgrad")}
 """Methods drawn under each other for a method; one that is not listed is drawn by itself."""
 
-SAMPLES = {"attribution": 3, "activations": 1}
+SMOOTH = ("smoothgrad", "smoothgrad_squared", "vargrad")
+"""Methods over noisy copies."""
+
+SAMPLES = {"attribution": 3, "activations": 1, "image": 3}
 """Samples looked at by default; a network has many layers, each a figure a sample."""
 
 NOISE = 0.15
@@ -42,13 +45,13 @@ class Request:
         samples: how many; spread over the classes.
         pixels: (row, col) from 0, instead of `samples`.
         klass: published number or name of the class whose score is explained.
-        layers: names, for methods that show layers.
+        layers: names, for methods that show layers; one for those that look at one.
         from_band, to_band, step_band: numbers in the sensor's own list (removed bands keep
             theirs), or of components where the bands are reduced; ends included.
         output: a folder, or a file for a single figure.
         form: png, svg, pdf or npz.
         seed: of the choice of samples and of the noise; of a model without a run also of its split.
-        noise, smooth_samples: of SmoothGrad.
+        noise, smooth_samples: of SmoothGrad and its square and variance forms.
         batch_size: most rows that pass through the network at once.
     """
 
@@ -72,7 +75,7 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """ "attribution" or "activations"."""
+        """ "attribution", "activations" or "image"."""
         return METHODS[self.method].kind
 
     @property
@@ -144,15 +147,19 @@ class Request:
     def _check_method(self) -> None:
         if self.samples is not None and self.pixels:
             raise SettingsError("samples and pixel: expected one of them, not both.")
-        if self.layers and self.kind != "activations":
+        takes_one = METHODS[self.method].takes_layer
+        if self.layers and self.kind != "activations" and not takes_one:
+            others = ", ".join(name for name, method in METHODS.items() if method.takes_layer)
             raise SettingsError(
                 f"layer: {self.method} is of the input, not of a layer; "
-                "expected with activation_map."
+                f"expected with activation_map, or with {others}."
             )
+        if takes_one and len(self.layers) > 1:
+            raise SettingsError(f"layer: {self.method} looks at one layer, got {len(self.layers)}.")
         smooth = self.noise is not None or self.smooth_samples is not None
-        if smooth and "smoothgrad" not in self.rows:
+        if smooth and not {*SMOOTH} & {*self.rows}:
             raise SettingsError(
-                f"noise and smooth_samples: expected with gradient or smoothgrad, "
+                f"noise and smooth_samples: expected with gradient, {' or '.join(SMOOTH)}, "
                 f"not with {self.method}."
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
-from hsi.deploy.differentiable.flatbuffer import Graph, Operator, Tensor
+from hsi.deploy.differentiable.flatbuffer import Graph, Operator, Quantization, Tensor
 from hsi.errors import ModelError
 
 Relu = Callable[[tf.Tensor], tf.Tensor]
@@ -53,6 +53,10 @@ class Call:
         operator: what is computed.
         batch: samples in this evaluation (a scalar tensor).
         file_batch: samples that the file's shapes speak of, mostly 1.
+
+    Args:
+        relu: replaces every ReLU.
+        open_ended: let the gradient through where the output is clipped to its grid.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class Call:
         constants: Constants,
         batch: tf.Tensor,
         relu: Relu | None = None,
+        open_ended: bool = False,
     ) -> None:
         self.operator, self.batch = operator, batch
+        self._open_ended = open_ended
         self._graph, self._values, self._constants, self._relu = graph, values, constants, relu
         self.file_batch = max(1, (graph.tensors[graph.inputs[0]].shape or (1,))[0])
 
@@ -87,6 +93,22 @@ class Call:
     def output(self, i: int = 0) -> Tensor:
         """Facts of output `i`."""
         return self._graph.tensors[self.operator.outputs[i]]
+
+    def grid(self, i: int = 0) -> Quantization:
+        """Scale and zero point of input `i`, which must be quantized."""
+        return self._grid(self.tensor(i))
+
+    @property
+    def output_grid(self) -> Quantization:
+        """Scale and zero point of the first output, which must be quantized."""
+        return self._grid(self.output())
+
+    def _grid(self, tensor: Tensor) -> Quantization:
+        if tensor.quantization is None:
+            raise ModelError(
+                f"{self.operator.label}: expected tensor {tensor.label} to have a scale."
+            )
+        return tensor.quantization
 
     def value(self, i: int = 0) -> tf.Tensor:
         """Input `i`: float32 in real units, or an integer tensor."""
@@ -125,9 +147,7 @@ class Call:
 
     def levels(self, i: int = 0) -> tf.Tensor:
         """Input `i`, quantized with one scale, as levels minus zero point (whole floats)."""
-        tensor = self.tensor(i)
-        assert tensor.quantization is not None
-        quantization = tensor.quantization
+        tensor, quantization = self.tensor(i), self.grid(i)
         if tensor.data is None:
             return rounding.levels(self.value(i), quantization)
         return self.kept(i, "centred", lambda data: rounding.centred(data, quantization))
@@ -162,7 +182,9 @@ class Call:
     def store(self, y: tf.Tensor, *, rounding_: rounding.Round = rounding.half_even) -> tf.Tensor:
         """Real values through the fused activation onto the grid of the output, if it has one."""
         y = self.activate(y)
-        return rounding.snap(y, self.output(), rounding=rounding_) if self.output().quantized else y
+        if not self.output().quantized:
+            return y
+        return rounding.snap(y, self.output(), rounding=rounding_, open_ended=self._open_ended)
 
     def store_steps(
         self,
@@ -178,20 +200,21 @@ class Call:
             rounding_: how ties go.
             exact: rounded steps, where the kernel rounds in a way of its own.
         """
-        output = self.output()
-        assert output.quantization is not None
+        output, grid = self.output(), self.output_grid
         exact = rounding_(steps) if exact is None else tf.cast(exact, steps.dtype)
         name = ACTIVATIONS.get(int(self.option("fusedActivationFunction")), "NONE")
         if name != "NONE":
-            scale = tf.constant(output.quantization.scale, steps.dtype)
+            scale = tf.constant(grid.scale, steps.dtype)
             steps = self.activate(steps * scale) / scale
         if name in RELU_RANGES:
-            low, high = (v / output.quantization.scale for v in RELU_RANGES[name])
+            low, high = (v / grid.scale for v in RELU_RANGES[name])
             exact = tf.clip_by_value(exact, np.round(low), np.round(high))
-        return rounding.to_grid(steps, output, rounding=rounding_, exact=exact)
+        return rounding.to_grid(
+            steps, output, rounding=rounding_, exact=exact, open_ended=self._open_ended
+        )
 
     def moved(self, y: tf.Tensor) -> tf.Tensor:
-        """Values of input 0 that were only chosen or moved: on the output's grid already or snapped."""
+        """Values of input 0 that were only chosen or moved; snapped if the grid is another."""
         source, output = self.tensor(0), self.output()
         if not output.quantized:
             return y

@@ -129,9 +129,7 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def with_constants(
-        self, values: Mapping[int, np.ndarray], like: Mapping[int, Tensor]
-    ) -> Graph:
+    def with_constants(self, values: Mapping[int, np.ndarray], like: Mapping[int, Tensor]) -> Graph:
         """The graph with some tensors known beforehand.
 
         Args:
@@ -140,8 +138,10 @@ class Graph:
         """
         tensors = list(self.tensors)
         for i, source in like.items():
-            kept = {"dtype": source.dtype, "quantization": source.quantization}
-            tensors[i] = replace(tensors[i], data=source.data, **kept)
+            grid = source.quantization
+            tensors[i] = replace(
+                tensors[i], data=source.data, dtype=source.dtype, quantization=grid
+            )
         for i, data in values.items():
             tensors[i] = replace(tensors[i], data=data, dtype="float32", quantization=None)
         return replace(self, tensors=tuple(tensors))
@@ -169,7 +169,7 @@ def read(path: str | Path, *, signature: str | None = None) -> Graph:
 
 
 def parse(data: bytes, *, name: str = "model", signature: str | None = None) -> Graph:
-    """The graph in the bytes of a `.tflite` file; `name` is what messages call it (`ModelError`)."""
+    """The graph in a file's bytes; `name` is what messages call it (`ModelError`)."""
     if data[4:8] != MAGIC:
         raise ModelError(
             f"{name}: expected a TensorFlow Lite file; it is damaged or something else."

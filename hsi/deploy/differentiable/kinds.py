@@ -1,4 +1,4 @@
-"""What can be said of a graph before it runs: its number format, its constants, its layers' names."""
+"""What can be said of a graph before it runs: number format, constants, names of layers."""
 
 from __future__ import annotations
 

@@ -110,7 +110,11 @@ class DifferentiableModel:
         return self._function(("scores",))(self._checked(inputs))
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
-        """(n, ...) float32 -> what goes into the final softmax or sigmoid; else the scores."""
+        """(n, ...) float32 -> what goes into the final softmax or sigmoid; else the scores.
+
+        Logits beyond the range that the file was calibrated for are clipped, as the file does, but
+        keep their gradient: the class that is surest would else have none.
+        """
         return self._function(("logits",))(self._checked(inputs))
 
     def activations(
@@ -162,8 +166,11 @@ class DifferentiableModel:
                 if purpose == "activations":
                     values = self._evaluate(inputs)
                     return [self._value(values, index) for index in wanted]
-                through = self._through() if purpose == "logits" else frozenset()
-                return self._value(self._evaluate(inputs, through), self._output.index)
+                if purpose == "logits":
+                    values = self._evaluate(inputs, self._through(), self._logits_operator())
+                else:
+                    values = self._evaluate(inputs)
+                return self._value(values, self._output.index)
 
             self._functions[key] = tf.function(
                 function, input_signature=[self._spec], autograph=False
@@ -176,9 +183,12 @@ class DifferentiableModel:
         return values[index]
 
     def _evaluate(
-        self, inputs: tf.Tensor, through: frozenset[int] = frozenset()
+        self, inputs: tf.Tensor, through: frozenset[int] = frozenset(), open_ended: int = -1
     ) -> dict[int, tf.Tensor]:
-        """Every computed tensor; operators in `through` hand their first input on."""
+        """Every computed tensor; operators in `through` hand their first input on.
+
+        The gradient of the operator `open_ended` is not cut where its output is clipped.
+        """
         values = {self._input.index: _as_input(inputs, self._input)}
         batch = tf.shape(inputs)[0]
         for operator in self._graph.operators:
@@ -189,11 +199,14 @@ class DifferentiableModel:
                 constants=self._constants,
                 batch=batch,
                 relu=self._relu,
+                open_ended=operator.index == open_ended,
             )
             if all(self._graph.tensors[i].data is not None for i in operator.outputs):
                 continue
             try:
-                found = call.value(0) if operator.index in through else OPERATORS[operator.kind](call)
+                found = (
+                    call.value(0) if operator.index in through else OPERATORS[operator.kind](call)
+                )
                 outputs = found if isinstance(found, list) else [found]
                 for index, value in zip(operator.outputs, outputs, strict=True):
                     values[index] = _checked_shape(value, self._graph.tensors[index])
@@ -209,7 +222,8 @@ class DifferentiableModel:
     def _through(self) -> frozenset[int]:
         """A final softmax or sigmoid and the number formats behind it."""
         made_by = {i: op for op in self._graph.operators for i in op.outputs}
-        passed, index = [], self._output.index
+        passed: list[int] = []
+        index = self._output.index
         while index in made_by:
             operator = made_by[index]
             if operator.kind in LOOKED_THROUGH:
@@ -220,6 +234,17 @@ class DifferentiableModel:
                 passed.append(operator.index)
             index = operator.inputs[0]
         return frozenset()
+
+    def _logits_operator(self) -> int:
+        """The operator that computes the logits: what stands behind it only passes them on."""
+        made_by = {i: op for op in self._graph.operators for i in op.outputs}
+        through, index = self._through(), self._output.index
+        while index in made_by:
+            operator = made_by[index]
+            if operator.index not in through and operator.kind not in _AFTER_SCORES:
+                return operator.index
+            index = operator.inputs[0]
+        return -1
 
     def _choose_output(self, output: str | int | None) -> Tensor:
         if output is not None:
@@ -295,6 +320,10 @@ def _unique_names(graph: Graph) -> tuple[str, ...]:
         taken.add(name)
         found.append(name)
     return tuple(found)
+
+
+def _hand_on(call: Call) -> tf.Tensor:
+    return call.value(0)
 
 
 def _as_input(inputs: tf.Tensor, tensor: Tensor) -> tf.Tensor:

@@ -62,7 +62,12 @@ def levels(x: tf.Tensor, quantization: Quantization) -> tf.Tensor:
 
 
 def to_grid(
-    steps: tf.Tensor, tensor: Tensor, *, rounding: Round = half_even, exact: tf.Tensor | None = None
+    steps: tf.Tensor,
+    tensor: Tensor,
+    *,
+    rounding: Round = half_even,
+    exact: tf.Tensor | None = None,
+    open_ended: bool = False,
 ) -> tf.Tensor:
     """Real values on the grid of `tensor` from unrounded steps (level - zero point).
 
@@ -70,8 +75,9 @@ def to_grid(
         steps: real value / scale; float32 or float64.
         tensor: whose scale, zero point and type to use.
         rounding: how ties go.
-        exact: the rounded steps in the type of `steps`, where a kernel rounds in a way of its own; `steps` then only
-            gives the gradient.
+        exact: the rounded steps in the type of `steps`, where a kernel rounds in a way of its
+            own; `steps` then only gives the gradient.
+        open_ended: let the gradient through where values are clipped, too.
 
     Returns:
         float32 real values; see the module for the gradient.
@@ -80,18 +86,21 @@ def to_grid(
     low, high = _range(tensor)
     rounded = rounding(steps) if exact is None else exact
     clipped = tf.clip_by_value(rounded, low, high)
-    inside = tf.stop_gradient(
-        tf.cast((rounding(steps) >= low) & (rounding(steps) <= high), steps.dtype)
-    )
-    value = straight_through(steps * inside, tf.stop_gradient(clipped))
+    if not open_ended:
+        nearest = rounding(steps)
+        steps *= tf.stop_gradient(tf.cast((nearest >= low) & (nearest <= high), steps.dtype))
+    value = straight_through(steps, tf.stop_gradient(clipped))
     return tf.cast(value, tf.float32) * tensor.quantization.scale
 
 
-def snap(x: tf.Tensor, tensor: Tensor, *, rounding: Round = half_even) -> tf.Tensor:
+def snap(
+    x: tf.Tensor, tensor: Tensor, *, rounding: Round = half_even, open_ended: bool = False
+) -> tf.Tensor:
     """Real values rounded and clipped to the grid of `tensor` (one scale)."""
     assert tensor.quantization is not None
     scale = safe(tensor.quantization.scale)
-    return to_grid(x / tf.constant(scale, x.dtype), tensor, rounding=rounding)
+    steps = x / tf.constant(scale, x.dtype)
+    return to_grid(steps, tensor, rounding=rounding, open_ended=open_ended)
 
 
 def real(data: np.ndarray, quantization: Quantization) -> np.ndarray:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call, Function
-from hsi.deploy.differentiable.operators.fixed_point import softmax_int16
+from hsi.deploy.differentiable.operators.fixed_point import (
+    rescale,
+    sigmoid_int16,
+    softmax_int16,
+    tanh_int16,
+)
 
 
 def relu(name: str) -> Function:
@@ -16,7 +23,16 @@ def relu(name: str) -> Function:
 
 def leaky_relu(call: Call) -> tf.Tensor:
     """x, or alpha x below 0."""
-    return call.store(tf.nn.leaky_relu(call.value(0), float(call.option("alpha", 0.0))))
+    alpha = float(call.option("alpha", 0.0))
+    y = tf.nn.leaky_relu(call.value(0), alpha)
+    source, output = call.tensor(0), call.output()
+    if output.dtype != "int16" or not source.quantization or not output.quantization:
+        return call.store(y)
+    levels = tf.cast(call.levels(0), tf.int64)
+    ratio = float(source.quantization.scale) / float(output.quantization.scale)
+    exact = tf.where(levels >= 0, rescale(levels, ratio), rescale(levels, ratio * alpha))
+    steps = y / output.quantization.scale
+    return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 
 def prelu(call: Call) -> tf.Tensor:
@@ -43,12 +59,23 @@ def hard_swish(call: Call) -> tf.Tensor:
 
 def logistic(call: Call) -> tf.Tensor:
     """1 / (1 + exp(-x))."""
-    return call.store(tf.sigmoid(call.value(0)))
+    return _squashed(call, tf.sigmoid(call.value(0)), sigmoid_int16)
 
 
 def tanh(call: Call) -> tf.Tensor:
     """tanh(x)."""
-    return call.store(tf.tanh(call.value(0)))
+    return _squashed(call, tf.tanh(call.value(0)), tanh_int16)
+
+
+def _squashed(
+    call: Call, y: tf.Tensor, kernel: Callable[[tf.Tensor, float], tf.Tensor]
+) -> tf.Tensor:
+    source, output = call.tensor(0), call.output()
+    if output.dtype != "int16" or not source.quantization or not output.quantization:
+        return call.store(y)
+    exact = kernel(tf.cast(call.levels(0), tf.int64), float(source.quantization.scale))
+    steps = y / output.quantization.scale
+    return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 
 def softmax(call: Call) -> tf.Tensor:

@@ -68,29 +68,28 @@ def _integer(
     call: Call, multiply: Multiply, x: tf.Tensor, layout: Layout, indices: tuple[int, int, int]
 ) -> tf.Tensor:
     data, weights, bias = indices
-    source, kernel, output = call.tensor(data), call.tensor(weights), call.output()
-    assert source.quantization and kernel.quantization and output.quantization
+    source, kernel = call.tensor(data), call.tensor(weights)
+    grid, kernel_grid, output_grid = call.grid(data), call.grid(weights), call.output_grid
     wide = source.dtype == "int16"
     kind = tf.float64 if wide else tf.float32
     if kernel.data is None:
         w = _reordered(call.levels(weights), layout, kernel)
     else:
-        quantization = kernel.quantization
-        w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, quantization)))
-    total = multiply(tf.cast(rounding.levels(x, source.quantization), kind), tf.cast(w, kind))
+        w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, kernel_grid)))
+    total = multiply(tf.cast(rounding.levels(x, grid), kind), tf.cast(w, kind))
     if call.given(bias):
         # as stored, whatever scale the file gives it: the kernels add whole numbers
         total += tf.cast(call.kept(bias, "stored", lambda d: d.astype(np.float64)), kind)
-    scales = kernel.quantization.scales
+    scales = kernel_grid.scales
     if wide:
-        ratios = source.quantization.scale.astype(np.float64) * scales / output.quantization.scale
+        ratios = grid.scale.astype(np.float64) * scales / output_grid.scale
         # convolutions multiply 64-bit sums with 15 bits of the ratio, dense layers with all 31
         full = call.operator.kind == "FULLY_CONNECTED" or (
             call.given(bias) and call.tensor(bias).dtype == "int32"
         )
         factors = np.array([factor(r, bits=31 if full else 15) for r in ratios])
         return call.store_steps(total * factors, rounding_=rounding.half_up)
-    factors = source.quantization.scale * scales / output.quantization.scale
+    factors = grid.scale * scales / output_grid.scale
     return call.store_steps(total * factors, rounding_=rounding.half_even)
 
 
@@ -103,8 +102,7 @@ def _dynamic(
     indices: tuple[int, int, int],
 ) -> tf.Tensor:
     _, weights, bias = indices
-    quantization = call.tensor(weights).quantization
-    assert quantization is not None
+    quantization = call.grid(weights)
     w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, quantization)))
     steps, scale = quantize(x)
     total = multiply(steps, w)

@@ -27,8 +27,7 @@ def sub(call: Call) -> tf.Tensor:
 
 def _weighted(call: Call, sign: float) -> tf.Tensor:
     """Levels times s_x / s_y with the kernels' whole-number factors, added, shifted back."""
-    a, b, output = (t.quantization for t in (call.tensor(0), call.tensor(1), call.output()))
-    assert a and b and output
+    a, b, output = call.grid(0), call.grid(1), call.output_grid
     ratios = np.array([a.scale, b.scale], np.float32) / output.scale
     if call.output().dtype == "int8" and ratios.max() > 0:
         # XNNPACK: 21 bits for the larger factor
@@ -73,8 +72,7 @@ def mul(call: Call) -> tf.Tensor:
     """x y."""
     if not call.output().quantized:
         return call.store(_two(call, tf.multiply))
-    a, b, output = (t.quantization for t in (call.tensor(0), call.tensor(1), call.output()))
-    assert a and b and output
+    a, b, output = call.grid(0), call.grid(1), call.output_grid
     if call.output().dtype == "int8":
         product = call.levels(0) * call.levels(1)
         return call.store_steps(
@@ -92,7 +90,7 @@ def _two(call: Call, function: Binary) -> tf.Tensor:
 
 def add_n(call: Call) -> tf.Tensor:
     """The sum of all inputs."""
-    return call.store(tf.add_n(call.values))
+    return call.store(sum(call.values[1:], call.value(0)))
 
 
 def binary(function: Binary) -> Callable[[Call], tf.Tensor]:

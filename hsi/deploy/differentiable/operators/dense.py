@@ -39,8 +39,7 @@ def batch_matmul(call: Call) -> tf.Tensor:
     }
     if not call.output().quantized:
         return call.store(tf.matmul(call.value(0), call.value(1), **adjoint))
-    a, b, output = (t.quantization for t in (call.tensor(0), call.tensor(1), call.output()))
-    assert a and b and output
+    a, b, output = call.grid(0), call.grid(1), call.output_grid
     wide = call.tensor(0).dtype == "int16"
     kind = tf.float64 if wide else tf.float32
     total = tf.matmul(tf.cast(call.levels(0), kind), tf.cast(call.levels(1), kind), **adjoint)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
 from hsi.deploy.differentiable.operators.convolution import numbers_of, padding_of
+from hsi.deploy.differentiable.operators.fixed_point import rescale_mean
 
 
 def max_pool_2d(call: Call) -> tf.Tensor:
@@ -20,11 +23,13 @@ def max_pool_2d(call: Call) -> tf.Tensor:
 def average_pool_2d(call: Call) -> tf.Tensor:
     """The mean under each window, padding not counted."""
     x, window, strides, padding = _windows(call)
-    y = tf.nn.avg_pool2d(x, window, strides, padding)
+    if window == strides == [2, 2] and padding == "VALID":
+        y = _quarter(x)
+    else:
+        y = tf.nn.avg_pool2d(x, window, strides, padding)
     if not call.output().quantized:
         return call.store(y)
-    quantization = call.output().quantization
-    assert quantization is not None
+    quantization = call.output_grid
     # the kernel takes the mean of the levels themselves and rounds it away from zero
     zero = float(quantization.zero_point)
     levels = rounding.levels(x, quantization) + zero
@@ -34,6 +39,17 @@ def average_pool_2d(call: Call) -> tf.Tensor:
         rounding_=rounding.half_even,
         exact=rounding.half_away(mean) - zero,
     )
+
+
+def _quarter(x: tf.Tensor) -> tf.Tensor:
+    """The mean of 2 x 2 pixels, summed in XNNPACK's order: equal to the last bit.
+
+    Dynamic-range layers round what follows to 256 levels, so a last bit can matter there.
+    """
+    rows, cols = tf.shape(x)[1] // 2 * 2, tf.shape(x)[2] // 2 * 2
+    x = x[:, :rows, :cols]
+    pairs = x[:, :, ::2] + x[:, :, 1::2]
+    return (pairs[:, ::2] + pairs[:, 1::2]) * 0.25
 
 
 def l2_pool_2d(call: Call) -> tf.Tensor:
@@ -58,16 +74,18 @@ def mean(call: Call) -> tf.Tensor:
     y = tf.reduce_mean(call.value(0), axes, keepdims=keep)
     if not call.output().quantized or not call.tensor(0).quantized:
         return call.store(y)
-    a, b = call.tensor(0).quantization, call.output().quantization
-    assert a and b
+    a, b = call.grid(0), call.output_grid
     levels = call.levels(0)
     total = tf.reduce_sum(levels, axes, keepdims=keep)
-    count = tf.cast(tf.size(levels) // tf.maximum(tf.size(total), 1), tf.float32)
+    sizes = [levels.shape[axis] for axis in set(axes)]
+    if None in sizes or 0 in sizes:
+        return call.store(y)
+    count = math.prod(sizes)
     if call.output().dtype != "int16":
-        return call.store_steps(total * (a.scale / (b.scale * count)), rounding_=rounding.half_even)
-    steps = total / count * (a.scale / b.scale)
-    # between equal grids TFLite's kernel for 16 bits rounds up
-    exact = tf.math.ceil(steps) if a.scale == b.scale else rounding.half_away(steps)
+        steps = total * (a.scale / (b.scale * np.float32(count)))
+        return call.store_steps(steps, rounding_=rounding.half_even)
+    exact = rescale_mean(tf.cast(total, tf.int64), float(a.scale) / float(b.scale), count)
+    steps = tf.cast(total, tf.float64) * (float(a.scale) / float(b.scale) / count)
     return call.store_steps(steps, rounding_=rounding.half_away, exact=exact)
 
 

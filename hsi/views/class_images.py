@@ -1,0 +1,41 @@
+"""Images that a class likes best: one figure a class, or one file of arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hsi import explain
+from hsi.views import draw
+from hsi.views.look import Look
+
+
+def show(look: Look) -> list[Path]:
+    """Of the class asked for, else of every class of the scene."""
+    request = look.request
+    asked = None if request.klass is None else int(look.chosen.explained[0])
+    found = explain.load(request.method).images(
+        look.model,
+        look.chosen.inputs,
+        classes=asked,
+        batch_size=request.batch_size,
+        seed=request.seed,
+    )
+    for note in found.notes:
+        look.say(f"Note: {request.method}: {note}.")
+    numbers = np.asarray(look.subject.scene.classes)[found.classes]
+    if request.format == "npz":
+        arrays = {
+            "images": found.images,
+            "image_classes": numbers,
+            "image_scores": found.scores,
+            "start_scores": found.start_scores,
+        }
+        return [look.write_arrays(arrays)]
+    every = list(range(len(numbers)))
+    written = []
+    for places in [every] if request.output_file else [[place] for place in every]:
+        figure = draw.class_image(look, found, places)
+        written.append(look.write_figure(figure, f"{request.method}_class{numbers[places[0]]}"))
+    return written
