@@ -445,7 +445,7 @@ def residual(keras, size=(8, 8, 3)):
 
 
 def view_of(model):
-    from hsi.explain.layered import layered_of
+    from hsi.explain.keras_layers import layered_of
     from hsi.explain.score import score_of
 
     return layered_of(score_of(model), method="test")

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.layered import Layered, layered_of, map_layer
+from hsi.explain.keras_layers import layered_of
+from hsi.explain.layered import Layered, map_layer
 from hsi.explain.resize import to_input
 from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
 

@@ -13,8 +13,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from hsi.explain.layered import LayerInfo, Relu, Window
+from hsi.errors import ModelError
+from hsi.explain.layered import Layered, LayerInfo, Relu, Window
 from hsi.explain.relus import activation_name, holds_relu, replaceable, twin_of
+from hsi.explain.score import Score
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -259,3 +261,21 @@ def _window(
 
 def _is_transposed(layer: Any) -> bool:
     return "Transpose" in type(layer).__name__
+
+
+def layered_of(score: Score, *, method: str) -> Layered:
+    """The layers behind a score.
+
+    Raises:
+        ModelError: nothing is known of what the network is made of.
+    """
+    network = score.network
+    if isinstance(network, keras.Model):
+        if getattr(network, "_is_graph_network", False):
+            return KerasLayers(network)
+    elif isinstance(network, Layered):
+        return network
+    raise ModelError(
+        f"{method} looks into the layers of a network, which {type(network).__name__} does not "
+        "show; expected a functional or sequential Keras model."
+    )

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
-import tf_keras as keras
 
 from hsi.errors import ModelError
-from hsi.explain.score import Score
 
 Relu = Callable[[tf.Tensor], tf.Tensor]
 """Answers max(x, 0), and is free in its gradient."""
@@ -98,26 +96,6 @@ class Layered(Protocol):
 
     def with_relu(self, relu: Relu) -> Layered:
         """The same network, weights shared, with `relu` for every ReLU."""
-
-
-def layered_of(score: Score, *, method: str) -> Layered:
-    """The layers behind a score.
-
-    Raises:
-        ModelError: nothing is known of what the network is made of.
-    """
-    network = score.network
-    if isinstance(network, keras.Model):
-        if getattr(network, "_is_graph_network", False):
-            from hsi.explain.keras_layers import KerasLayers
-
-            return KerasLayers(network)
-    elif isinstance(network, Layered):
-        return network
-    raise ModelError(
-        f"{method} looks into the layers of a network, which {type(network).__name__} does not "
-        "show; expected a functional or sequential Keras model."
-    )
 
 
 def find_layer(infos: Sequence[LayerInfo], name: str) -> LayerInfo:

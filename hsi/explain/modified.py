@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
 from hsi.explain.gradient import gradient_step
-from hsi.explain.layered import Layered, Relu, layered_of
+from hsi.explain.keras_layers import layered_of
+from hsi.explain.layered import Layered, Relu
 from hsi.explain.score import Score, as_classes, check_classes, score_of
 
 

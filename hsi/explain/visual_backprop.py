@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from hsi.errors import ModelError
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.layered import Layered, LayerInfo, layered_of
+from hsi.explain.keras_layers import layered_of
+from hsi.explain.layered import Layered, LayerInfo
 from hsi.explain.resize import along_axes, resized, to_input, window_matrices
 from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
 
