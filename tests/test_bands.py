@@ -438,3 +438,14 @@ def test_more_components_than_training_pixels_are_refused(cube):
     few[0, :5] = True
     with pytest.raises(SettingsError, match=r"expected 1 to 5 .*5 training pixels"):
         bands.fit(cube, few, band_selection="PCA", components=6)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint16])
+def test_preparing_a_cube_leaves_it_as_it_was(kind: type) -> None:
+    """A float64 cube was once clipped and scaled in place."""
+    cube = np.random.default_rng(0).uniform(100, 4000, (9, 8, 5)).astype(kind)
+    before = cube.copy()
+    train = np.zeros((9, 8), bool)
+    train[::2] = True
+    bands.apply(bands.fit(cube, train), cube)
+    assert np.array_equal(cube, before)

@@ -386,6 +386,28 @@ def test_from_one_grid_to_another_and_back_to_real(dtype: str, tmp_path: Path) -
     assert set(np.unique(np.round(found[y].numpy() / 0.031, 3) % 1)) == {0.0}
 
 
+def test_unsigned_files_as_older_converters_wrote_them(tmp_path: Path) -> None:
+    maker = Maker()
+    x = maker.tensor((1, 6, 6, 3), "uint8", scales=0.02, zeros=117)
+    y, z = (maker.tensor((), "uint8", scales=s, zeros=130) for s in (0.05, 0.08))
+    rng = np.random.default_rng(1)
+    kernel = maker.constant(rng.integers(0, 256, (4, 3, 3, 3), np.uint8), scales=0.01, zeros=121)
+    bias = maker.constant(rng.integers(-900, 900, 4).astype(np.int32), scales=0.0002)
+    dense = maker.constant(rng.integers(0, 256, (5, 64), np.uint8), scales=0.01, zeros=140)
+    offset = maker.constant(rng.integers(-900, 900, 5).astype(np.int32), scales=0.0005)
+    maker.operator("CONV_2D", [x, kernel, bias], [y], **conv(fusedActivationFunction=RELU))
+    maker.operator("FULLY_CONNECTED", [y, dense, offset], [z], table="FullyConnectedOptions")
+    path = maker.write(tmp_path / "a.tflite", [x], [z])
+    levels = rng.integers(0, 256, (3, 6, 6, 3), np.uint8)
+    interpreter = interpreted(path, levels)
+    model = load(path)
+    assert model.kind == "uint8"
+    found = model.activations((levels.astype(np.float32) - 117) * np.float32(0.02), [y, z])
+    for index, scale in ((y, 0.05), (z, 0.08)):
+        ours = np.round(found[index] / np.float32(scale)) + 130
+        assert np.abs(ours - interpreter.get_tensor(index).astype(float)).max() <= 1
+
+
 def test_a_value_on_the_grid_passes_its_gradient_and_a_clipped_one_does_not(tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -555,6 +577,43 @@ def disagreement(path: Path, x: np.ndarray) -> tuple[float, float, int]:
         else:
             np.testing.assert_array_equal(ours, wanted)
     return error, steps, len(model.layers)
+
+
+def operator_by_operator(path: Path, x: np.ndarray) -> tuple[float, float]:
+    """Float error and steps of every operator that is given what the interpreter computed."""
+    import tensorflow as tf
+
+    from hsi.deploy.differentiable.call import Call, Constants
+    from hsi.deploy.differentiable.kinds import fold
+    from hsi.deploy.differentiable.operators import OPERATORS
+
+    interpreter = interpreted(path, x)
+    graph = fold(read(path))
+    constants = Constants()
+    error = steps = 0.0
+
+    def real(index: int) -> np.ndarray:
+        tensor, stored = graph.tensors[index], interpreter.get_tensor(index)
+        if not tensor.quantized or tensor.quantization is None:
+            return stored
+        levels = stored.astype(np.int64) - tensor.quantization.zero_point
+        return (levels * tensor.quantization.scale).astype(np.float32)
+
+    for operator in graph.operators:
+        tensor = graph.tensors[operator.outputs[0]]
+        if tensor.data is not None:
+            continue
+        computed = [i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None]
+        given = {i: tf.constant(real(i)) for i in computed}
+        batch = tf.constant(len(x))
+        call = Call(operator, graph, given, constants=constants, batch=batch)
+        ours = OPERATORS[operator.kind](call)
+        off = float(np.abs(np.asarray(ours, float) - real(tensor.index)).max())
+        if tensor.quantized and tensor.quantization is not None:
+            steps = max(steps, round(off / float(tensor.quantization.scale or 1), 3))
+        else:
+            error = max(error, off / max(1.0, float(np.abs(real(tensor.index)).max())))
+    return error, steps
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -806,10 +865,15 @@ def test_networks_agree_with_the_interpreter(name: str, tmp_path: Path) -> None:
             continue
         expected = "mixed" if (name, mode) == ("conv3d", "int8") else mode
         assert load(path).kind == expected
+        alone, apart = operator_by_operator(path, values(2, *shape, seed=6))
+        print(f"{name} {mode}, each operator on the interpreter's inputs: {alone:.2g}, {apart:.0f}")
+        assert alone <= 5e-6  # sums of up to 4,608 products
+        assert apart <= 1
         for batch in (1, 7):
             error, steps, _ = disagreement(path, values(batch, *shape, seed=6))
             print(f"{name} {mode} batch {batch}: {error:.2g} float, {steps:.0f} steps")
             assert steps <= 1
-            if (name, mode) == ("mobilenetv2", "dynamic"):
-                continue  # see docs: float layers in front of layers that round while running
-            assert error <= (1e-5 if not mode.startswith("int") else 1.01 / 256)
+            if (mode, name) == ("dynamic", "mobilenetv2"):
+                continue  # float sums before layers that round while running: see the page
+            # 160 layers of float32 sums, in another order: Keras is as far off
+            assert error <= (3e-5 if not mode.startswith("int") else 1.01 / 256)

@@ -48,8 +48,8 @@ def _quarter(x: tf.Tensor) -> tf.Tensor:
     """
     rows, cols = tf.shape(x)[1] // 2 * 2, tf.shape(x)[2] // 2 * 2
     x = x[:, :rows, :cols]
-    pairs = x[:, :, ::2] + x[:, :, 1::2]
-    return (pairs[:, ::2] + pairs[:, 1::2]) * 0.25
+    pairs = x[:, ::2] + x[:, 1::2]
+    return (pairs[:, :, ::2] + pairs[:, :, 1::2]) * 0.25
 
 
 def l2_pool_2d(call: Call) -> tf.Tensor:
