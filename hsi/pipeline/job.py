@@ -78,8 +78,6 @@ def open_job(settings: Settings, *, say: Say) -> Job:
     """Open the samples, then the run: bad input leaves no folder behind."""
     chosen = network(settings.model)
     run = runs.find_to_resume(settings) if settings.resume else None
-    if settings.resume:
-        say(f"Going on with {run.folder}." if run else "Nothing to resume: a new run.")
     if run and "data" in run.record:
         settings = replace(settings, **runs.data_of(run))
     preparation = None
@@ -91,6 +89,8 @@ def open_job(settings: Settings, *, say: Say) -> Job:
         preparation=preparation,
         say=say,
     )
+    if settings.resume:  # after the scene: where it is synthetic, that is the first line
+        say(f"Going on with {run.folder}." if run else "Nothing to resume: a new run.")
     describe(samples, say)
     run = run or runs.start(settings, scene=samples.scene.name)
     say(f"Run folder: {run.folder}")
