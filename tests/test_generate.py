@@ -345,7 +345,7 @@ def test_pruned_files_hold_the_channels_that_are_left(finished: Path) -> None:
 @pytest.mark.slow
 def test_recorded_accuracies_are_those_of_the_files(finished: Path) -> None:
     """Each file, opened anew and asked pixel by pixel, has the accuracy that its row says."""
-    from hsi.deploy.variant import open_forward
+    from hsi.deploy.variant import load_variant
     from hsi.pipeline.job import samples_of
     from hsi.runs import open_run
 
@@ -353,7 +353,7 @@ def test_recorded_accuracies_are_those_of_the_files(finished: Path) -> None:
     samples = samples_of(run, say=lambda line: None)
     test = samples.part("test")
     for row in read_results(finished):
-        forward = open_forward(finished / row["file"])
+        forward = load_variant(finished / row["file"])
         right = [
             forward(samples.patches.gather(np.array([pixel]))).argmax() == true
             for pixel, true in zip(test.pixels, test.classes, strict=True)

@@ -13,7 +13,7 @@ from tf_keras import layers
 
 from hsi.compress.quantize import CALIBRATED, quantize
 from hsi.deploy.tflite import TFLiteModel
-from hsi.deploy.variant import open_forward, sizes
+from hsi.deploy.variant import load_variant, sizes
 from hsi.errors import ModelError, SettingsError
 from hsi.models import NETWORKS, network
 from hsi.models.files import save_model
@@ -158,7 +158,7 @@ def test_a_map_through_the_interpreter_is_that_of_keras(small, files):
     patches = Patches(np.random.default_rng(3).normal(size=(13, 11, 4)), 5)
     expected = class_map(compiled(model), patches)
     np.testing.assert_array_equal(
-        class_map(open_forward(files["float32"]), patches, batch_size=17), expected
+        class_map(load_variant(files["float32"]), patches, batch_size=17), expected
     )
 
 
@@ -166,8 +166,8 @@ def test_a_variant_opens_either_form(small, files, tmp_path):
     model, samples = small
     save_model(model, tmp_path / "model.h5")
     np.testing.assert_allclose(
-        open_forward(tmp_path / "model.h5")(samples),
-        open_forward(files["float32"])(samples),
+        load_variant(tmp_path / "model.h5")(samples),
+        load_variant(files["float32"])(samples),
         atol=1e-6,
     )
     total, zipped = sizes(files["int8"])
@@ -177,8 +177,8 @@ def test_a_variant_opens_either_form(small, files, tmp_path):
 
 def test_reading_a_file_loads_no_tensorflow(files):
     code = (
-        "import sys, numpy as np; from hsi.deploy.variant import open_forward;"
-        f"print(open_forward({str(files['int8'])!r})(np.zeros((2, 5, 5, 4), np.float32)).shape);"
+        "import sys, numpy as np; from hsi.deploy.variant import load_variant;"
+        f"print(load_variant({str(files['int8'])!r})(np.zeros((2, 5, 5, 4), np.float32)).shape);"
         "assert 'tensorflow' not in sys.modules and 'tf_keras' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

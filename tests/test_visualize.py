@@ -13,19 +13,17 @@ import h5py
 import numpy as np
 import pytest
 
-from hsi import bands
 from hsi.cli.visualize import main, parse
 from hsi.errors import ModelError, SettingsError
 from hsi.pipeline import generate
 from hsi.pipeline.job import TRAINED, open_job
 from hsi.settings import Settings
 from hsi.views import visualize
-from hsi.views.arrays import attribution_arrays, band_patches, to_bands
+from hsi.views.attributed import channel_ranges
 from hsi.views.choose import choose
-from hsi.views.inputs import channel_ranges
 from hsi.views.locate import locate
 from hsi.views.request import Request
-from hsi.views.subject import open_subject
+from hsi.views.subject import open_scene_subject
 
 ROWS, COLS, BANDS = 20, 22, 12
 NUMBERS = (2, 5, 9)
@@ -89,9 +87,13 @@ def nmf_run(scene_files, tmp_path_factory):
     return make_run(settings, tmp_path_factory.mktemp("nmf") / "run")
 
 
-def subject_of(folder, method="gradient"):
-    request = Request(str(folder / TRAINED), method)
-    return open_subject(request, locate(request), say=nothing)
+def located(file, **options):
+    return locate(str(file), Request((str(file),), "gradient", **options))
+
+
+def subject_of(folder, space="bands"):
+    request = Request((str(folder / TRAINED),), "gradient", space=space)
+    return open_scene_subject(request, located(folder / TRAINED), say=nothing)
 
 
 # The two spellings
@@ -99,7 +101,7 @@ def subject_of(folder, method="gradient"):
 
 def test_the_model_name_is_optional_and_options_stand_anywhere():
     request, opened = parse(["model.h5", "gradient"])
-    assert (request.file, request.method, request.model) == ("model.h5", "gradient", None)
+    assert (request.files, request.method, request.model) == (("model.h5",), "gradient", None)
     assert not opened
     assert (request.count, request.format, dict(request.data)) == (3, "png", {})
     text = (
@@ -108,7 +110,7 @@ def test_the_model_name_is_optional_and_options_stand_anywhere():
     )
     reference = text.split()
     request, _ = parse(reference)
-    assert (request.model, request.file) == ("cao", "trained_pruned_model_20.h5")
+    assert (request.model, request.files) == ("cao", ("trained_pruned_model_20.h5",))
     assert request.method == "activation_map"
     assert request.data == {"band_selection": "NMF", "components": 100}
     assert (request.from_band, request.to_band, request.step_band) == (30, 90, 10)
@@ -162,23 +164,23 @@ def outputs(tmp_path, monkeypatch, scene_files):
 
 
 def test_a_bare_name_is_found_in_the_newest_run_that_agrees(outputs):
-    found = locate(Request(TRAINED, "gradient"))
+    found = located(TRAINED)
     assert found.path == Path("outputs/middle") / TRAINED
     assert "outputs/middle" in found.notes[0]
-    found = locate(Request(TRAINED, "gradient", data={"components": 3}))
+    found = located(TRAINED, data={"components": 3})
     assert found.path == Path("outputs/old") / TRAINED
-    found = locate(Request("other.h5", "gradient", model="cao"))
+    found = located("other.h5", model="cao")
     assert found.path == Path("outputs/new/other.h5")
     Path(TRAINED).write_bytes((Path("outputs/old") / TRAINED).read_bytes())
-    found = locate(Request(TRAINED, "gradient"))
+    found = located(TRAINED)
     assert (found.path, found.run, found.notes) == (Path(TRAINED), None, ())
 
 
 def test_a_bare_name_that_no_run_has_names_what_there_is(outputs):
     with pytest.raises(ModelError, match=r"model\.h5: .*outputs/new, has other\.h5"):
-        locate(Request("model.h5", "gradient"))
+        located("model.h5")
     with pytest.raises(SettingsError, match=r"components 2, the command says 7"):
-        locate(Request(TRAINED, "gradient", data={"components": 7}))
+        located(TRAINED, data={"components": 7})
 
 
 @pytest.mark.parametrize(
@@ -193,13 +195,13 @@ def test_a_bare_name_that_no_run_has_names_what_there_is(outputs):
 )
 def test_options_that_contradict_the_run_are_refused_with_both(run, options, said):
     with pytest.raises(SettingsError, match=said):
-        locate(Request(str(run / TRAINED), "gradient", **options))
+        located(run / TRAINED, **options)
 
 
 def test_options_that_agree_with_the_run_are_taken(run, scene_files, monkeypatch):
     monkeypatch.chdir(scene_files)
     data = {"dataset": "cube.npy", "split": "random", "patch_size": 5, "train_fraction": 0.3}
-    found = locate(Request(str(run / TRAINED), "gradient", model="cao", data=data))
+    found = located(run / TRAINED, model="cao", data=data)
     assert found.run is not None
     assert found.input_shape == (5, 5, BANDS)
 
@@ -225,17 +227,17 @@ def test_rightly_classified_test_pixels_are_chosen_from_every_class(run):
     options = {"pixels": (), "klass": None, "batch_size": 64}
     model = linear_score(samples)
     chosen = choose(model, samples, count=3, seed=0, **options)
-    assert samples.split.test.ravel()[chosen.pixels].all()
+    assert samples.split.test.ravel()[chosen.keys].all()
     np.testing.assert_array_equal(chosen.true, chosen.predicted)
     assert sorted(chosen.true) == [0, 1, 2]
     assert chosen.notes == ()
     again = choose(model, samples, count=3, seed=0, **options)
-    np.testing.assert_array_equal(chosen.pixels, again.pixels)
+    np.testing.assert_array_equal(chosen.keys, again.keys)
     other = choose(model, samples, count=3, seed=1, **options)
-    assert not np.array_equal(chosen.pixels, other.pixels)
+    assert not np.array_equal(chosen.keys, other.keys)
     many = choose(model, samples, count=7, seed=0, **options)
     assert sorted(np.bincount(many.true)) == [2, 2, 3]
-    assert len(set(many.pixels)) == 7
+    assert len(set(many.keys)) == 7
     one = choose(model, samples, count=2, seed=0, **{**options, "klass": 1})
     assert list(one.true) == [1, 1]
 
@@ -245,7 +247,7 @@ def test_a_network_that_is_never_right_is_shown_with_a_note(run):
     good = linear_score(samples)
     options = {"pixels": (), "klass": None, "batch_size": 64, "count": 3, "seed": 0}
     wrong = choose(lambda x: -good(x), samples, **options)
-    assert len(wrong.pixels) == 3
+    assert len(wrong.keys) == 3
     assert (wrong.true != wrong.predicted).all()
     assert "rightly" in wrong.notes[0]
 
@@ -255,19 +257,21 @@ def test_the_explained_class_has_its_own_logit(run):
     model = linear_score(samples)
     pixels = ((0, 0), (4, 9))
     chosen = choose(model, samples, pixels=pixels, count=1, klass=2, seed=0, batch_size=1)
-    assert list(chosen.pixels) == [0, 4 * COLS + 9]
+    assert list(chosen.keys) == [0, 4 * COLS + 9]
     assert list(chosen.true) == [-1, 1]
     np.testing.assert_allclose(chosen.scores, model(chosen.inputs).numpy()[:, 2], rtol=1e-5)
     assert list(chosen.explained) == [2, 2]
     np.testing.assert_array_equal(chosen.predicted, model(chosen.inputs).numpy().argmax(axis=1))
 
 
+def ranges_of(samples):
+    return channel_ranges(samples.patches, samples.part("train").pixels)
+
+
 def test_the_range_of_a_channel_is_that_of_all_training_patches(run):
     samples = subject_of(run).samples
     patches = samples.patches.gather(samples.part("train").pixels).reshape(-1, BANDS)
-    np.testing.assert_array_equal(
-        channel_ranges(samples), patches.max(axis=0) - patches.min(axis=0)
-    )
+    np.testing.assert_array_equal(ranges_of(samples), patches.max(axis=0) - patches.min(axis=0))
 
 
 # Back to bands
@@ -276,45 +280,24 @@ def test_the_range_of_a_channel_is_that_of_all_training_patches(run):
 def test_patches_of_bands_are_what_the_network_takes_without_a_reducer(run, pca_run):
     subject = subject_of(run)
     every = np.arange(ROWS * COLS)
-    np.testing.assert_array_equal(
-        band_patches(subject, every), subject.samples.patches.gather(every)
-    )
+    np.testing.assert_array_equal(subject.shown(every), subject.own(every))
     reduced = subject_of(pca_run)
     some = np.array([0, 21, 230, ROWS * COLS - 1])
-    scaled = band_patches(reduced, some).astype(np.float64)
+    scaled = reduced.shown(some).astype(np.float64)
     fitted = reduced.samples.preparation
     weights = (scaled - fitted.mean) @ fitted.components.T
     np.testing.assert_allclose(
-        (weights - fitted.out_offset) / fitted.out_scale,
-        reduced.samples.patches.gather(some),
-        atol=1e-4,
+        (weights - fitted.out_offset) / fitted.out_scale, reduced.own(some), atol=1e-4
     )
+    components = subject_of(pca_run, space="components")
+    np.testing.assert_array_equal(components.shown(some), components.own(some))
 
 
-def test_gradients_come_back_through_pca_by_the_chain_rule(pca_run):
-    """Against central differences of a curved function of what `bands.apply` makes of a patch."""
-    samples = subject_of(pca_run).samples
-    fitted = samples.preparation
-    raw = np.asarray(samples.scene.cube[5:10, 2:7], np.float64)
-    # Differences hold where nothing is clipped.
-    raw = np.clip(raw, fitted.low + fitted.scale, fitted.high - fitted.scale)
-    rng = np.random.default_rng(2)
-    slope, curve = rng.normal(size=(2, *raw.shape[:2], fitted.channels))
-
-    def function(cube):
-        x = bands.apply(fitted, cube.copy()).astype(np.float64)
-        return float((slope * x + 0.5 * curve * x**2).sum())
-
-    x = bands.apply(fitted, raw.copy()).astype(np.float64)
-    found = to_bands(fitted, slope + curve * x)
-    assert found.shape == raw.shape
-    step = 0.05  # deviations; the function is quadratic, so central differences are exact
-    for place in [(0, 0, 0), (2, 2, 5), (4, 1, 11), (3, 3, 7)]:
-        up, down = raw.copy(), raw.copy()
-        up[place] += step * fitted.scale[place[2]]
-        down[place] -= step * fitted.scale[place[2]]
-        slope_here = (function(up) - function(down)) / (2 * step)
-        assert found[place] == pytest.approx(slope_here, rel=1e-3, abs=1e-4)
+def test_counts_are_those_of_the_sensor(run):
+    subject = subject_of(run, space="counts")
+    key = 7 * COLS + 9
+    patch = subject.shown(np.array([key]))[0]
+    np.testing.assert_array_equal(patch, subject.scene.cube[5:10, 7:12])
 
 
 # What is written
@@ -345,9 +328,7 @@ def test_the_arrays_are_those_of_the_method_on_the_same_patches(run, tmp_path):
     model = load_model(run / TRAINED)
     expected = explain.attribute("gradient", model, inputs, classes=1)
     np.testing.assert_allclose(found["attributions"], expected.maps, rtol=1e-5, atol=1e-7)
-    smooth = explain.attribute(
-        "smoothgrad", model, inputs, classes=1, ranges=channel_ranges(samples)
-    )
+    smooth = explain.attribute("smoothgrad", model, inputs, classes=1, ranges=ranges_of(samples))
     np.testing.assert_allclose(found["attributions_smoothgrad"], smooth.maps, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["scores"], expected.scores, rtol=1e-5)
     assert list(found["classes"]) == [5, 5]
@@ -361,7 +342,7 @@ def test_the_arrays_are_those_of_the_method_on_the_same_patches(run, tmp_path):
 
 def test_the_arrays_with_pca_are_in_bands_and_in_components(pca_run, tmp_path):
     file = tmp_path / "arrays.npz"
-    assert look(pca_run / TRAINED, "smoothgrad", "--pixel", "3,3", "--output", file) == 0
+    assert look(pca_run / TRAINED, "gradient", "--pixel", "3,3", "--output", file) == 0
     with np.load(file, allow_pickle=False) as stored:
         found = dict(stored)
     fitted = subject_of(pca_run).samples.preparation
@@ -374,14 +355,24 @@ def test_the_arrays_with_pca_are_in_bands_and_in_components(pca_run, tmp_path):
     assert found["attributions"].any()
 
 
-def test_the_arrays_with_nmf_say_that_they_are_of_components(nmf_run, tmp_path, capsys):
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradient", "spectral_occlusion"])
+def test_the_arrays_with_nmf_are_in_bands_too(nmf_run, tmp_path, method):
     file = tmp_path / "arrays.npz"
-    assert look(nmf_run / TRAINED, "gradient", "--pixel", "3,3", "--output", file) == 0
-    assert "NMF" in capsys.readouterr().out
+    assert look(nmf_run / TRAINED, method, "--pixel", "3,3", "--output", file) == 0
     with np.load(file, allow_pickle=False) as stored:
-        assert "attributions" not in stored.files
+        assert stored["attributions"].shape == stored["inputs"].shape == (1, 5, 5, BANDS)
+        assert stored["attributions"].any()
         assert stored["attributions_components"].shape == (1, 5, 5, 3)
-        assert stored["inputs"].shape == (1, 5, 5, BANDS)
+
+
+def test_component_space_remains(pca_run, tmp_path):
+    file = tmp_path / "arrays.npz"
+    options = ("--pixel", "3,3", "--space", "components", "--output", file)
+    assert look(pca_run / TRAINED, "integrated_gradient", *options) == 0
+    with np.load(file, allow_pickle=False) as stored:
+        assert stored["attributions"].shape == (1, 5, 5, 4)
+        np.testing.assert_array_equal(stored["attributions"], stored["attributions_components"])
+        assert np.isnan(stored["wavelengths"]).all()
 
 
 @pytest.fixture
@@ -426,7 +417,8 @@ def test_a_tile_shows_the_band_that_its_title_names(run, tmp_path, figures, caps
 
 
 def test_reduced_bands_are_called_components(pca_run, tmp_path, figures):
-    assert look(pca_run / TRAINED, "gradient", "--pixel", "4,9", "--output", tmp_path) == 0
+    options = ("--pixel", "4,9", "--space", "components", "--output", tmp_path)
+    assert look(pca_run / TRAINED, "gradient", *options) == 0
     (figure,) = figures.values()
     names = {
         axes.get_label().split(": ")[1]
@@ -539,36 +531,6 @@ def odd_models(tmp_path_factory):
 # Methods of other kinds
 
 
-@pytest.mark.parametrize(
-    ("method", "per", "quantity", "there"),
-    [
-        ("input_times_gradient", "value", "contribution", False),
-        ("occlusion", "pixel", "contribution", True),
-        ("spectral_occlusion", "channel", "contribution", False),
-        ("vargrad", "value", "squared gradient", False),
-        ("guided_backprop", "value", "gradient", True),
-    ],
-)
-def test_only_what_obeys_the_chain_rule_or_tells_pixels_apart_comes_back_to_bands(
-    pca_run, method, per, quantity, there, tmp_path
-):
-    from hsi import explain
-    from hsi.views.subject import open_network
-
-    subject = subject_of(pca_run)
-    model = open_network(subject)
-    inputs = subject.samples.patches.gather(np.array([5, 90]))
-    found = explain.attribute(method, model, inputs)
-    assert (found.per, found.quantity) == (per, quantity)
-    arrays = attribution_arrays(subject, {method: found})
-    np.testing.assert_array_equal(arrays["attributions_components"], found.maps)
-    assert ("attributions" in arrays) == there
-    if there:
-        assert arrays["attributions"].shape == (2, 5, 5, BANDS)
-    if per == "pixel":
-        np.testing.assert_array_equal(arrays["attributions"][..., 7], found.maps[..., 0])
-
-
 def test_class_images_and_a_named_layer_are_drawn(run, tmp_path, capsys):
     assert look(run / TRAINED, "class_image", "--class", 5, "--output", tmp_path) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["class_image_class5.png"]
@@ -595,8 +557,8 @@ def places(run, pca_run, odd_models, scene_files):
 
 
 REFUSED = {
-    "nothing": ("", "expected [MODEL] FILE METHOD"),
-    "no method": ("cao {run}", "expected [MODEL] FILE METHOD"),
+    "nothing": ("", "expected [MODEL] FILE [FILE ...] METHOD"),
+    "no method": ("cao {run}", "expected [MODEL] FILE [FILE ...] METHOD"),
     "unknown method": ("{run} gradiant", "Did you mean 'gradient'?"),
     "unknown model": ("caro {run} gradient", "Did you mean 'cao'?"),
     "unknown option": ("{run} gradient --from_bands 3", "did you mean --from_band?"),
@@ -613,12 +575,12 @@ REFUSED = {
     "patch option": ("{odd}/bands.h5 gradient {data} --patch_size 7", "5 x 5 pixels, --patch_size"),
     "even option": ("{odd}/bands.h5 gradient {data} --patch_size 4", "expected an odd number"),
     "no run": ("{odd}/classes.h5 gradient", "no run.json beside it"),
-    "tflite": ("quantized_model_int8.tflite gradient", "cannot be explained yet"),
     "pixel off": ("{run} gradient --pixel 3,22", "rows 0 to 19 and columns 0 to 21"),
     "no pixel": ("{run} gradient --pixel 3", "expected row,col"),
     "class": ("{run} gradient --class 3", "it has 2 class 2, 5 class 5, 9 class 9"),
     "bands": ("{run} gradient --to_band 13", "expected a band from 1 to 12, got 13"),
-    "components off": ("{pca} gradient --to_band 5", "expected a component from 1 to 4, got 5"),
+    "components off": ("{pca} gradient --space components --to_band 5",
+                       "expected a component from 1 to 4, got 5"),
     "band order": ("{run} gradient --from_band 5 --to_band 4", "the first not above the last"),
     "step": ("{run} gradient --step_band 0", "expected 1 or more, got 0"),
     "samples": ("{run} gradient --samples 0", "expected 1 or more, got 0"),
@@ -697,4 +659,4 @@ def test_help_names_every_option_of_a_request_and_every_method(capsys):
 
 def test_a_request_made_in_python_is_checked_too(run):
     with pytest.raises(SettingsError, match="gradient"):
-        visualize(Request(str(run / TRAINED), "gradients"), say=nothing)
+        visualize(Request((str(run / TRAINED),), "gradients"), say=nothing)

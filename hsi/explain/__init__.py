@@ -33,14 +33,14 @@ class Method:
     Attributes:
         module: full name of the module that holds it; imported when it is used.
         summary: one line for `--help`.
-        kind: "attribution" (has `attribute`), "activations" (has `activations`) or "image" (has
-            `images`).
+        kind: "attribution" (has `attribute`), "activations" (has `activations`), "image" (has
+            `images`) or "model" (of the whole network: a function of its own).
         takes_layer: whether one layer can be named with the option `layer`.
     """
 
     module: str
     summary: str
-    kind: Literal["attribution", "activations", "image"]
+    kind: Literal["attribution", "activations", "image", "model"]
     takes_layer: bool = False
 
 
@@ -138,6 +138,22 @@ METHODS: dict[str, Method] = {
         "hsi.explain.class_image",
         "the input that a class likes best, by gradient ascent (Erhan 2009)",
         "image",
+    ),
+    "filters": Method(
+        "hsi.explain.filters",
+        "kernels of a layer, of the first convolution by default",
+        "model",
+        takes_layer=True,
+    ),
+    "model_graph": Method(
+        "hsi.explain.model_graph",
+        "layers of the network and what each of them reads",
+        "model",
+    ),
+    "misclassified": Method(
+        "hsi.explain.misclassified",
+        "wrongly classified test samples, the surest first, over all confusions",
+        "model",
     ),
 }
 

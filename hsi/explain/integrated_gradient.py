@@ -7,6 +7,10 @@ out, and its own error can be read off. The integral is taken by Gauss-Legendre 
 at 32 points is closer than the trapezoid rule at 50; where the error is above the tolerance the
 number of points is doubled, for the samples that need it, as long as that helps.
 
+The score of an integer network is a stair, and slopes that go through its rounding do not sum to its
+differences. Where a score has a smooth form (the same weights and ranges, nothing rounded) that is
+integrated and shared out, and the notes say how far it is from the network's own score.
+
 Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
 """
 
@@ -21,10 +25,10 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.errors import SettingsError
+from hsi.explain.affine import Split, chosen_split, mean_slope, step_name
 from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
 from hsi.explain.baselines import Baseline, baseline_of
 from hsi.explain.score import Score, chosen_classes, score_of
-from hsi.explain.smoothgrad import chunks_of
 
 ROUNDING = 1e-5
 """A score difference below this share of the scores is rounding, and nothing to compare with."""
@@ -61,7 +65,8 @@ def attribute(
 
     Returns:
         Maps in units of the logit; `completeness_error` is |sum of the map - difference| over
-        |difference| (at least `ROUNDING` of the scores).
+        |difference| (at least `ROUNDING` of the scores), of the smooth form where there is one;
+        `scores` are the network's own.
 
     Raises:
         SettingsError: no samples, a class out of range, points or a baseline that cannot be.
@@ -76,18 +81,26 @@ def attribute(
     inputs = score.prepare(inputs)
     origins = baseline_of(inputs, baseline)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
-    _, origin_scores = chosen_classes(score, origins, explained, batch_size=batch_size)
+    origin_scores = _at_origins(score, origins, explained, batch_size=batch_size)
+    integrated, ends, smoothed = score, (scores, origin_scores), list[str]()
+    if score.smooth is not None:
+        integrated = score.smooth
+        _, at_inputs = chosen_classes(integrated, inputs, explained, batch_size=batch_size)
+        at_origins = _at_origins(integrated, origins, explained, batch_size=batch_size)
+        ends, smoothed = (at_inputs, at_origins), _smooth_notes((at_inputs, at_origins), ends)
     found = _until_complete(
-        score, inputs, origins, explained, (scores, origin_scores), (points, most_points),
+        integrated, inputs, origins, explained, ends, (points, most_points),
         tolerance=tolerance, batch_size=batch_size,
     )  # fmt: skip
+    if note := path_split(integrated, inputs, origins, explained).note:
+        smoothed = [*smoothed, note]
     return make_attribution(
         found.maps,
         explained,
         scores,
         method="integrated_gradient",
         completeness_error=found.error,
-        notes=(*score.notes, *_notes(inputs, origins, found, points, tolerance)),
+        notes=(*score.notes, *smoothed, *_notes(inputs, origins, found, points, tolerance)),
         quantity="contribution",
     )
 
@@ -154,23 +167,62 @@ def path_gradient(
 ) -> np.ndarray:
     """The gradient averaged over the ways from `origins` to `inputs`, in the shape of the inputs.
 
-    This is all that integrated gradients cost; a faster way for some networks takes its place here.
+    This is all that integrated gradients cost; where it pays the affine beginning of the network
+    is taken out of the way (`hsi.explain.affine`).
     """
-    places, weights = quadrature(points)
-    rows = batch_rows(len(inputs), batch_size)
-    at, share = chunks_of(
-        places.astype(inputs.dtype), weights.astype(inputs.dtype), max(1, batch_size // rows)
-    )
-    step = score.compiled("integrated_gradient", _path_step)
+    split = path_split(score, inputs, origins, classes)
+    size = max(1, batch_size // batch_rows(len(inputs), batch_size))
+    at, share = _table(points, size, inputs.dtype)
+    chunks = np.int32(-(-points // size))
+    step = score.compiled(step_name("integrated_gradient", split), lambda _: _path_step(split))
+    shared = _shared(origins)
 
     def mean_gradient(batch: np.ndarray, start: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-        total = np.zeros(batch.shape, np.float64)
-        for chunk, weight in zip(at, share, strict=True):
-            total += step(batch, start, wanted, chunk, weight).numpy()
-        return [total]
+        return [step(batch, start[:1] if shared else start, wanted, at, share, chunks).numpy()]
 
     wanted = classes.astype(np.int32)
     return in_batches(mean_gradient, inputs, origins, wanted, batch_size=batch_size)[0]
+
+
+def path_split(
+    score: Score, inputs: np.ndarray, origins: np.ndarray, classes: np.ndarray
+) -> Split:
+    """How the ways go through the network, decided once on three points of the first samples."""
+    few = slice(0, 3)
+    start = origins[:1] if _shared(origins) else origins[few]
+    at, share = (values.astype(inputs.dtype)[:, None] for values in quadrature(3))
+    given = [tf.constant(a) for a in (inputs[few], start, classes[few].astype(np.int32))]
+    return chosen_split(
+        score,
+        "integrated_gradient",
+        inputs.shape[1:],
+        lambda split: [_path_step(split)(*given, tf.constant(at), tf.constant(share), 3)],
+    )
+
+
+def _shared(origins: np.ndarray) -> bool:
+    """Whether all samples have one baseline, which then goes through the network once."""
+    return bool((origins == origins[:1]).all())
+
+
+def _at_origins(
+    score: Score, origins: np.ndarray, classes: np.ndarray, *, batch_size: int
+) -> np.ndarray:
+    """The scores (n,) of the baselines; a single one is not worth a compiled function."""
+    if _shared(origins) and not score.black_box:
+        return score(tf.constant(origins[:1])).numpy()[0, classes]
+    return chosen_classes(score, origins, classes, batch_size=batch_size)[1]
+
+
+def _table(points: int, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Places and weights (chunks, size), filled up so that doubling the points traces no more."""
+    length = -(-points // 512) * 512
+    found = []
+    for values in quadrature(points):
+        filled = np.zeros(-(-length // size) * size, dtype)
+        filled[:points] = values
+        found.append(filled.reshape(-1, size))
+    return found[0], found[1]
 
 
 @lru_cache(maxsize=32)
@@ -180,24 +232,45 @@ def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
     return (places + 1) / 2, weights / 2
 
 
-def _path_step(score: Score) -> Callable[..., tf.Tensor]:
+def _path_step(split: Split) -> Callable[..., tf.Tensor]:
+    """A function of samples (n, ...), their baselines (n or 1, ...), classes (n,), places and
+    weights of the points, and how many chunks of these there are."""
+
     def step(
-        inputs: tf.Tensor, origins: tf.Tensor, wanted: tf.Tensor, at: tf.Tensor, share: tf.Tensor
+        inputs: tf.Tensor,
+        origins: tf.Tensor,
+        wanted: tf.Tensor,
+        at: tf.Tensor,
+        share: tf.Tensor,
+        chunks: tf.Tensor,
     ) -> tf.Tensor:
-        copies, rows = tf.shape(at)[0], tf.shape(inputs)[0]
-        along = tf.reshape(at, tf.concat([[-1], tf.ones([tf.rank(inputs)], tf.int32)], 0))
-        shift = tf.zeros_like(inputs)
-        with tf.GradientTape() as tape:
-            tape.watch(shift)
-            path = (shift + origins)[None] + along * (inputs - origins)[None]
-            logits = score(tf.reshape(path, tf.concat([[-1], tf.shape(inputs)[1:]], 0)))
-            chosen = tf.one_hot(tf.tile(wanted, [copies]), tf.shape(logits)[1], dtype=logits.dtype)
-            picked = tf.reshape(tf.reduce_sum(logits * chosen, axis=1), [copies, rows])
-            # The points of a sample share its shift, so their gradients add up here.
-            total = tf.reduce_sum(picked * share[:, None])
-        return tape.gradient(total, shift, unconnected_gradients="zero")
+        begin = split.front(origins)
+        way = split.front(inputs) - begin
+        flat = tf.concat([[-1], tf.ones([tf.rank(way)], tf.int32)], 0)
+        slopes = mean_slope(
+            split.rest,
+            begin + tf.zeros_like(way),
+            lambda i: tf.reshape(at[i], flat) * way[None],
+            share,
+            wanted,
+            chunks,
+        )
+        return split.back(inputs, slopes)
 
     return step
+
+
+def _smooth_notes(
+    smooth: tuple[np.ndarray, np.ndarray], own: tuple[np.ndarray, np.ndarray]
+) -> list[str]:
+    """What is integrated instead, from the scores (n,) of inputs and baselines of both forms."""
+    furthest = max(float(np.abs(a - b).max()) for a, b in zip(smooth, own, strict=True))
+    largest = float(np.abs(own[0] - own[1]).max())
+    return [
+        "integrated is the smooth form of the score, without the rounding of activations: at the "
+        f"samples and baselines it is at most {furthest:.2g} from the file's own score (largest "
+        f"difference that is shared out: {largest:.2g})"
+    ]
 
 
 def _notes(

@@ -1,13 +1,13 @@
-"""The layers of a `tf_keras` network, walked node by node on tensors.
+"""The layers of a `tf_keras` network: their names and shapes, their maps, and other ReLUs in them.
 
-The walk calls the network's own layers, or shallow copies of them with another activation, on
-tensors and never on symbolic ones: weights are shared, and the model does not notice. Models nested
-in the model are opened, so that a map inside of them and the logits come of one evaluation.
+The network is walked node by node (`hsi.explain.walk`), models nested in it opened, so that a map
+inside of them and the logits come of one evaluation. A ReLU is replaced in a shallow copy of its
+layer, on the same weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +17,10 @@ from hsi.errors import ModelError
 from hsi.explain.layered import Layered, LayerInfo, Relu, Window
 from hsi.explain.relus import activation_name, holds_relu, replaceable, twin_of
 from hsi.explain.score import Score
+from hsi.explain.walk import all_nodes as _all_nodes
+from hsi.explain.walk import named_nodes as _named_nodes
+from hsi.explain.walk import opens as _opens
+from hsi.explain.walk import run
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -38,6 +42,15 @@ _AFTER = (
 )
 """Layers that belong to the convolution before them."""
 
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+"""Layers that are shown although they have no weights."""
+
 _MERGES = (keras.layers.Add, keras.layers.Concatenate)
 
 
@@ -49,12 +62,13 @@ class KerasLayers:
         relu: stands in for every ReLU; None leaves them.
 
     Attributes:
+        model: that was given.
         relus: ReLUs that are replaced, each time that one is applied.
         unreplaced: names of layers that hold a ReLU where it cannot be reached.
     """
 
     def __init__(self, model: keras.Model, relu: Relu | None = None) -> None:
-        self._model, self._relu = model, relu
+        self.model, self._relu = model, relu
         self._twins: dict[int, Callable[..., Any]] = {}
         nodes = [(name, node.layer) for name, node in _all_nodes(model)]
         self.relus = sum(replaceable(layer) for _, layer in nodes)
@@ -64,25 +78,25 @@ class KerasLayers:
 
     def with_relu(self, relu: Relu) -> KerasLayers:
         """The same network with `relu` for every ReLU; weights are shared."""
-        return KerasLayers(self._model, relu)
+        return KerasLayers(self.model, relu)
 
     def forward(
         self, inputs: tf.Tensor, names: Sequence[str] = ()
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Logits and the outputs of these layers, of one evaluation in inference mode."""
         found: dict[str, tf.Tensor] = dict.fromkeys(names)
-        logits = self._run(self._model, inputs, "", found)
+        logits = run(self.model, inputs, found, stand_in=self._callable)
         return logits, [found[name] for name in names]
 
     def describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
         """All layers in the order of execution, for samples of this shape."""
-        every = list(_all_nodes(self._model))
+        every = list(_all_nodes(self.model))
         shapes = {name: tuple(node.outputs.shape[1:]) for name, node in every}
         if any(None in shape for shape in shapes.values()):
             shapes = self._traced_shapes(list(shapes), sample_shape)
-        followers = _followers(self._model)
+        followers = _followers(self.model)
         sources: dict[str, tuple[int | None, ...]] = {}
-        _sources(self._model, sample_shape, shapes, sources)
+        _sources(self.model, sample_shape, shapes, sources)
         infos = []
         for name, node in every:
             layer = node.layer
@@ -96,32 +110,12 @@ class KerasLayers:
                     _follow(name, followers, shapes, ()),
                     _follow(name, followers, shapes, _MERGES),
                     _window(layer, sources[name], shapes[name]) if convolution else None,
+                    bool(layer.weights) or isinstance(layer, _ACTIVATIONS),
                 )
             )
         return infos
 
-    def _run(
-        self, model: keras.Model, inputs: tf.Tensor, prefix: str, found: dict[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """The model's only output; what `found` asks for is put into it."""
-        values = {str(id(model.inputs[0])): _Held(tf.cast(inputs, model.inputs[0].dtype))}
-        for name, node in _named_nodes(model):
-            if node.is_input or any(i not in values for i in node.flat_input_ids):
-                continue
-            args, kwargs = node.map_arguments(values)
-            if _opens(node):
-                outputs = self._run(node.layer, args[0], f"{prefix}{name}/", found)
-            else:
-                if node.layer._expects_training_arg:
-                    kwargs["training"] = False
-                outputs = self._callable(node.layer)(*args, **kwargs)
-                if prefix + name in found:
-                    found[prefix + name] = outputs
-            for i, value in zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True):
-                values[i] = _Held(value)
-        return values[str(id(model.outputs[0]))].pop()
-
-    def _callable(self, layer: Any) -> Callable[..., Any]:
+    def _callable(self, _: str, layer: Any) -> Callable[..., Any]:
         """The layer, or what stands in for it."""
         if self._relu is None or not replaceable(layer):
             return layer
@@ -134,55 +128,10 @@ class KerasLayers:
     ) -> dict[str, tuple[int | None, ...]]:
         """Shapes that the graph leaves free, by tracing it once without computing anything."""
         graph = tf.function(lambda x: self.forward(x, names)[1]).get_concrete_function(
-            tf.TensorSpec((None, *sample_shape), self._model.inputs[0].dtype)
+            tf.TensorSpec((None, *sample_shape), self.model.inputs[0].dtype)
         )
         outputs = graph.structured_outputs
         return {name: tuple(t.shape[1:]) for name, t in zip(names, outputs, strict=True)}
-
-
-class _Held:
-    """A value that may be taken as often as it is needed (a node takes its inputs by `pop`)."""
-
-    def __init__(self, value: tf.Tensor) -> None:
-        self._value = value
-
-    def pop(self) -> tf.Tensor:
-        return self._value
-
-
-def _named_nodes(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Nodes of this model alone in the order of execution, with the names that layers go by."""
-    seen: dict[str, int] = {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            name = getattr(node.layer, "stands_for", node.layer.name)
-            if not node.is_input and not isinstance(node.outputs, list | tuple | dict):
-                seen[name] = times = seen.get(name, 0) + 1
-                name = name if times == 1 else f"{name}#{times}"
-            yield name, node
-
-
-def _all_nodes(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, node) of every layer with one output, nested models opened, inputs left out.
-
-    The names are those of `hsi.explain.activation_map.layer_names`.
-    """
-    for name, node in _named_nodes(model):
-        if node.is_input or isinstance(node.outputs, list | tuple | dict):
-            continue
-        if _opens(node):
-            yield from _all_nodes(node.layer, f"{prefix}{name}/")
-        else:
-            yield prefix + name, node
-
-
-def _opens(node: Any) -> bool:
-    layer = node.layer
-    return (
-        isinstance(layer, keras.Model)
-        and getattr(layer, "_is_graph_network", False)
-        and len(node.keras_inputs) == len(layer.inputs) == len(layer.outputs) == 1
-    )
 
 
 def _followers(model: keras.Model, prefix: str = "") -> dict[str, tuple[str, Any]]:
@@ -277,5 +226,5 @@ def layered_of(score: Score, *, method: str) -> Layered:
         return network
     raise ModelError(
         f"{method} looks into the layers of a network, which {type(network).__name__} does not "
-        "show; expected a functional or sequential Keras model."
+        "show; expected a functional or sequential Keras model, or a .tflite file."
     )

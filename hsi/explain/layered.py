@@ -49,6 +49,9 @@ class LayerInfo:
         activated: name of the layer with its map after batch norm and activation.
         merged: the same, also after additions and concatenations that only it and others feed.
         window: of a convolution, where it is known.
+        shown: whether it has weights or is an activation: worth a picture when all are asked for.
+        aliases: other names for it; first those of layers that a converted file computes in one
+            step with it, so that what comes out of the step stands for all of them.
     """
 
     name: str
@@ -58,6 +61,8 @@ class LayerInfo:
     activated: str = ""
     merged: str = ""
     window: Window | None = None
+    shown: bool = False
+    aliases: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -99,12 +104,13 @@ class Layered(Protocol):
 
 
 def find_layer(infos: Sequence[LayerInfo], name: str) -> LayerInfo:
-    """The layer of that name.
+    """The layer of that name, or that the name is another one for.
 
     Raises:
         ModelError: there is none; the closest names are listed.
     """
     known = {info.name: info for info in infos}
+    known = {alias: info for info in infos for alias in info.aliases} | known
     if name in known:
         return known[name]
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or list(known)[-8:]
@@ -143,10 +149,17 @@ def map_layer(infos: Sequence[LayerInfo], name: str | None) -> tuple[LayerInfo, 
             f"Layer {name!r} ({chosen.kind}) has units and no map; expected a layer such as "
             f"{', '.join(with_maps[-3:]) or '(none has)'}."
         )
+    notes = step_notes(chosen, name)
     if chosen.flat:
-        note = f"the map of layer {name} is {_times(chosen)}: it tells no places apart"
-        return chosen, [note]
-    return chosen, []
+        notes.append(f"the map of layer {name} is {_times(chosen)}: it tells no places apart")
+    return chosen, notes
+
+
+def step_notes(chosen: LayerInfo, name: str) -> list[str]:
+    """What must be said where a layer was found by another name than its own."""
+    if name == chosen.name:
+        return []
+    return [f"layer {name} is computed in one step with {chosen.name}: taken is what comes of both"]
 
 
 def _times(info: LayerInfo) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ import tf_keras as keras
 
 from hsi.errors import ModelError, SettingsError
 from hsi.explain.attribution import in_batches
+from hsi.explain.walk import holds_products, run
+from hsi.models.keras3 import Twin, computes_here, is_keras3, twin_of
+from hsi.models.saved_model import SavedGraph
 
 SQUASHING = ("softmax", "sigmoid")
 """Output activations that are looked through."""
+
+OUTPUT_ITSELF = "the output is explained itself: no softmax or sigmoid was found to look through"
+"""The note of a score that is no logit."""
 
 _LINEAR_LAYERS = (
     keras.layers.Dense,
@@ -45,6 +52,9 @@ class Score:
         input_shape: shape of a sample, None where free; () where nothing is known.
         dtype: of the inputs that the network takes.
         notes: what a reader must know about the score.
+        smooth: the same without the rounding that the network does, for what must integrate
+            it; None for networks that do not round.
+        answers: the same network as it answers, softmax included.
         black_box: the network takes and returns NumPy arrays and has no gradient: only methods
             that look at answers alone (occlusion, RISE) can explain it.
     """
@@ -57,16 +67,40 @@ class Score:
         dtype: str = "float32",
         notes: Sequence[str] = (),
         black_box: bool = False,
+        smooth: Callable[[], Score] | None = None,
+        answers: Callable[[], Score] | None = None,
     ) -> None:
+        self._make_smooth, self._make_answers = smooth, answers
         self.black_box = black_box
         self.network = network
         self.input_shape = input_shape
         self.dtype = dtype
         self.notes = tuple(notes)
         self._compiled: dict[str, Callable[..., Any]] = {}
+        self._kept: dict[str, Any] = {}
+        self._walks = holds_products(network)
+
+    @property
+    def word(self) -> str:
+        """What the score is: "logit", or "output" where nothing could be looked through."""
+        return "output" if OUTPUT_ITSELF in self.notes else "logit"
+
+    @cached_property
+    def smooth(self) -> Score | None:
+        return self._make_smooth() if self._make_smooth else None
+
+    @cached_property
+    def answers(self) -> Score:
+        return self._make_answers() if self._make_answers else self
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Logits (n, classes), in inference mode."""
+        if self._walks:
+            return run(self.network, inputs)
+        return self.plainly(inputs)
+
+    def plainly(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The same, by the network's own layers and nothing else."""
         if isinstance(self.network, keras.Model):
             return self.network(inputs, training=False)
         return self.network(inputs)
@@ -87,6 +121,12 @@ class Score:
         if name not in self._compiled:
             self._compiled[name] = tf.function(build(self))
         return self._compiled[name]
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made at its first use and kept under that name."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """(rows, ...) -> (rows, classes) logits, all rows in one pass; no gradient is needed."""
@@ -121,21 +161,30 @@ class Score:
 
 
 _SCORES: weakref.WeakKeyDictionary[Any, Score] = weakref.WeakKeyDictionary()
+_ANSWERS: weakref.WeakKeyDictionary[Any, Score] = weakref.WeakKeyDictionary()
+_TWINS: weakref.WeakKeyDictionary[Any, Twin] = weakref.WeakKeyDictionary()
 
 
 def score_of(model: Any) -> Score:
     """The score of a model, built once and kept as long as the model lives.
 
     Args:
-        model: a `tf_keras` model with one input and an output of (n, classes), or a callable
-            that maps a tensor (n, ...) to logits (n, classes) differentiably, or a `Score` around
-            one, which then keeps what was compiled from one call to the next.
+        model: a `tf_keras` model with one input and an output of (n, classes); a live model of
+            Keras 3, which is rebuilt in `tf_keras` once and followed as it learns; a `SavedGraph`;
+            or a callable that maps a tensor (n, ...) to logits (n, classes) differentiably, or a
+            `Score` around one, which then keeps what was compiled from one call to the next.
 
     Raises:
         ModelError: several inputs or outputs, or an output of another rank.
     """
     if isinstance(model, Score):
         return model
+    if isinstance(model, SavedGraph):
+        return Score(
+            model, input_shape=model.input_shape[1:], dtype=model.dtype, notes=[OUTPUT_ITSELF]
+        )
+    if is_keras3(model):
+        return _live_score(model)
     if not isinstance(model, keras.Model):
         return Score(model)
     if model not in _SCORES:
@@ -147,8 +196,54 @@ def score_of(model: Any) -> Score:
             input_shape=tuple(view.inputs[0].shape[1:]),
             dtype=view.inputs[0].dtype.name,
             notes=[note] if note else [],
+            answers=partial(_answering, model.inputs, model.outputs, model.name),
         )
     return _SCORES[model]
+
+
+def answers_of(model: Any) -> Score:
+    """The model as it answers, softmax included, so that its layers can be read.
+
+    Args:
+        model: as for `score_of`, but a `tf_keras` model may have any outputs.
+
+    Raises:
+        ModelError: several inputs, or a model that does not show its layers.
+    """
+    if not isinstance(model, keras.Model):
+        return score_of(model).answers
+    if not model.outputs or len(model.inputs) != 1:
+        raise ModelError(
+            f"Expected a functional or sequential model with one input, "
+            f"got {type(model).__name__} {model.name!r}, whose layers cannot be reached."
+        )
+    if model not in _ANSWERS:
+        _ANSWERS[model] = _answering(model.inputs, model.outputs, model.name)
+    return _ANSWERS[model]
+
+
+def _answering(inputs: list[Any], outputs: list[Any], name: str) -> Score:
+    # A view, not the model itself: the caches would then keep their own keys alive.
+    return Score(
+        keras.Model(inputs, outputs, name=f"{name}_answers"),
+        input_shape=tuple(inputs[0].shape[1:]),
+        dtype=inputs[0].dtype.name,
+    )
+
+
+def _live_score(model: Any) -> Score:
+    """The score of a Keras 3 model, through its twin in `tf_keras`.
+
+    One with a layer that has no counterpart is taken as it is, where TensorFlow is its backend.
+    """
+    try:
+        if model not in _TWINS or not _TWINS[model].follow(model):
+            _TWINS[model] = twin_of(model)
+    except ModelError as error:
+        if not computes_here(model):
+            raise
+        return Score(model, notes=[OUTPUT_ITSELF, f"its layers are not seen: {error}"])
+    return score_of(_TWINS[model].model)
 
 
 def logit_model(model: keras.Model) -> keras.Model:
@@ -165,9 +260,8 @@ def logit_model(model: keras.Model) -> keras.Model:
 
 def _look_through(model: keras.Model) -> tuple[keras.Model, str]:
     """The logit view, and a note where the output itself had to be taken."""
-    unseen = "the output is explained itself: no softmax or sigmoid was found to look through"
     if not model.outputs:  # a subclassed model
-        return model, unseen
+        return model, OUTPUT_ITSELF
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ModelError(
             f"Expected a network with one input and one output of (samples, classes), got "
@@ -178,7 +272,7 @@ def _look_through(model: keras.Model) -> tuple[keras.Model, str]:
     if logits is not None:
         return keras.Model(model.inputs, logits, name=f"{model.name}_logits"), ""
     # Not the model itself: the cache of scores would then keep its own key alive.
-    note = "" if _is_linear(model.outputs[0]) else unseen
+    note = "" if _is_linear(model.outputs[0]) else OUTPUT_ITSELF
     return keras.Model(model.inputs, model.outputs, name=f"{model.name}_view"), note
 
 

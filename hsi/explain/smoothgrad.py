@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.errors import SettingsError
+from hsi.explain.affine import Split, chosen_split, mean_slope, step_name
 from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
 from hsi.explain.score import Score, chosen_classes, score_of
 
@@ -60,18 +61,56 @@ def attribute(
     inputs = score.prepare(inputs)
     draws = scaled_draws(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
-    rows = batch_rows(len(inputs), batch_size)
-    chunks, weights = chunks_of(draws, np.ones(samples, inputs.dtype), max(1, batch_size // rows))
-    step = score.compiled("smoothgrad", _smoothgrad_step)
+    wanted = explained.astype(np.int32)
+    split, shifts, weights = noise_split(
+        score, "smoothgrad", _smoothgrad_step, (inputs, wanted), draws, batch_size=batch_size
+    )
+    step = score.compiled(step_name("smoothgrad", split), lambda _: _smoothgrad_step(split))
+    (maps,) = in_batches(
+        lambda batch, wanted: [step(batch, wanted, shifts, weights).numpy()],
+        inputs,
+        wanted,
+        batch_size=batch_size,
+    )
+    notes = [*score.notes, split.note] if split.note else score.notes
+    return make_attribution(maps, explained, scores, method="smoothgrad", notes=notes)
 
-    def mean_gradient(batch: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-        total = np.zeros(batch.shape, np.float64)
-        for chunk, weight in zip(chunks, weights, strict=True):
-            total += step(batch, wanted, chunk, weight).numpy()
-        return [total / samples]
 
-    (maps,) = in_batches(mean_gradient, inputs, explained.astype(np.int32), batch_size=batch_size)
-    return make_attribution(maps, explained, scores, method="smoothgrad", notes=score.notes)
+def noise_split(
+    score: Score,
+    method: str,
+    step: Callable[[Split], Callable[..., Any]],
+    given: tuple[np.ndarray, ...],
+    draws: np.ndarray,
+    *,
+    batch_size: int,
+) -> tuple[Split, tf.Tensor, tf.Tensor]:
+    """How noisy copies go through the network, and what the noise is behind its front.
+
+    Args:
+        step: of the method, built for a split.
+        given: what the step takes of each sample, the samples first.
+        draws: (samples, ...) noise at the input.
+
+    Returns:
+        The split, shifts (chunks, size, ...) of what comes out of its front, and weights
+        (chunks, size) that sum to 1.
+    """
+
+    def trial(split: Split) -> list[tf.Tensor]:
+        shifts = split.linear(tf.constant(draws[:3]))
+        third = tf.fill([len(shifts), 1], tf.constant(1 / 3, shifts.dtype))
+        few = [tf.constant(a[:3]) for a in given]
+        return tf.nest.flatten(step(split)(*few, shifts[:, None], third))
+
+    split = chosen_split(score, method, draws.shape[1:], trial)
+    if split.cut:
+        linear = score.compiled("noise behind the front", lambda _: split.linear)
+        (draws,) = in_batches(lambda e: [linear(e)], draws, batch_size=batch_size)
+    size = max(1, batch_size // batch_rows(len(given[0]), batch_size))
+    weights = np.full(len(draws), 1 / len(draws), draws.dtype)
+    shifts, weights = chunks_of(draws, weights, size)
+    return split, tf.constant(shifts), tf.constant(weights)
 
 
 def scaled_draws(
@@ -123,19 +162,18 @@ def chunks_of(points: np.ndarray, weights: np.ndarray, size: int) -> tuple[np.nd
     return points.reshape(-1, size, *points.shape[1:]), weights.reshape(-1, size)
 
 
-def _smoothgrad_step(score: Score) -> Callable[..., tf.Tensor]:
+def _smoothgrad_step(split: Split) -> Callable[..., tf.Tensor]:
     def step(
-        inputs: tf.Tensor, wanted: tf.Tensor, draws: tf.Tensor, weights: tf.Tensor
+        inputs: tf.Tensor, wanted: tf.Tensor, shifts: tf.Tensor, weights: tf.Tensor
     ) -> tf.Tensor:
-        copies, rows = tf.shape(draws)[0], tf.shape(inputs)[0]
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            noisy = inputs[None] + draws[:, None]
-            logits = score(tf.reshape(noisy, tf.concat([[-1], tf.shape(inputs)[1:]], 0)))
-            chosen = tf.one_hot(tf.tile(wanted, [copies]), tf.shape(logits)[1], dtype=logits.dtype)
-            picked = tf.reduce_sum(logits * chosen, axis=1)
-            # The copies of a sample share its gradient tape, so their gradients add up here.
-            total = tf.reduce_sum(tf.reshape(picked, [copies, rows]) * weights[:, None])
-        return tape.gradient(total, inputs, unconnected_gradients="zero")
+        slopes = mean_slope(
+            split.rest,
+            split.front(inputs),
+            lambda i: shifts[i][:, None],
+            weights,
+            wanted,
+            tf.shape(weights)[0],
+        )
+        return split.back(inputs, slopes)
 
     return step

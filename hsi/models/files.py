@@ -6,6 +6,8 @@ import io
 import json
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ from hsi.files import atomic_path
 if TYPE_CHECKING:
     import tf_keras as keras
 
+    from hsi.models.saved_model import SavedGraph
+
 KERAS_MODULES = ("keras", "tf_keras", "builtins")
 SAFE_FUNCTIONS = (
     "math.", "nn.", "__operators__.", "cast", "concat", "convert_to_tensor", "expand_dims", "pad",
@@ -24,31 +28,75 @@ SAFE_FUNCTIONS = (
 )  # fmt: skip
 """How the names of TensorFlow functions begin that compute and do nothing else."""
 
+GRAPH_FILE = "saved_model.pb"
+TRUST = "If you know its author, --trust opens it and runs its code"
 
-def load_model(path: str | Path) -> keras.Model:
-    """Open a tf_keras `.h5` or `.keras` file for inference (not compiled).
+
+def load_model(path: str | Path, *, trust: bool = False) -> keras.Model | SavedGraph:
+    """Open a model for inference (not compiled): `.h5`, `.keras` or a SavedModel folder.
+
+    Files of `tf_keras` are opened by it; those of Keras 3 are rebuilt in it. So is a SavedModel
+    that `tf_keras` wrote; of any other, the graph itself is answered, without layers.
+
+    Args:
+        path: the file, or the folder with `saved_model.pb`.
+        trust: run the Python code that a Lambda layer holds or a file names, and any operator.
 
     Raises:
-        ModelError: missing, damaged, no model, of Keras 3, or one that could run any code (Lambda).
+        ModelError: missing, damaged, no model, a layer of Keras 3 that `tf_keras` does not know,
+            or, without `trust`, a file that could run any code.
     """
     path = Path(path)
     if path.is_dir():
-        raise ModelError(f"{path}: expected a model file (.h5 or .keras), got a folder.")
+        return _load_folder(path, trust=trust)
     if not path.is_file():
         raise ModelError(f"{path}: no such model file.")
-    refuse_code(read_config(path), path)
+    config, version = _stored(path)
+    if not trust:
+        refuse_code(config, path)
+    if version.startswith("3"):
+        from hsi.models.keras3 import open_keras3
+
+        with _one_line(path, f"a model of Keras {version}"):
+            return open_keras3(path, config, trust=trust)
     import tf_keras as keras
 
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{path}: expected a tf_keras model, could not open it: {first}"
-        ) from error
+    with _one_line(path, "a tf_keras model"):
+        model = keras.models.load_model(path, compile=False, safe_mode=not trust)
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path}: expected a tf_keras model, got a {type(model).__name__}.")
     return model
+
+
+def _load_folder(path: Path, *, trust: bool) -> keras.Model | SavedGraph:
+    if not (path / GRAPH_FILE).is_file():
+        raise ModelError(
+            f"{path}: expected a model file (.h5 or .keras) or a SavedModel, got a folder "
+            f"without {GRAPH_FILE}."
+        )
+    from hsi.models.saved_model import keras_config, load_graph, load_keras, refuse_operators
+
+    with _one_line(path, "a SavedModel"):
+        config = keras_config(path)
+    if not trust:
+        if config:
+            refuse_code(config, path)
+        with _one_line(path, "a SavedModel"):
+            refuse_operators(path)
+    with _one_line(path, "a SavedModel"):
+        return load_keras(path, config) if config else load_graph(path)
+
+
+@contextmanager
+def _one_line(path: Path, expected: str) -> Iterator[None]:
+    """Whatever goes wrong while a file is opened becomes a `ModelError` that names the file."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: expected {expected}, could not open it: {first}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -57,6 +105,11 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is damaged or holds no Keras model.
     """
+    return _stored(path)[0]
+
+
+def _stored(path: Path) -> tuple[dict[str, Any], str]:
+    """The architecture in a model file, and the version of Keras that wrote it ("" unknown)."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -72,13 +125,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: an HDF5 file, but no Keras model (weights or data only?).")
-    version = version.decode() if isinstance(version, bytes) else str(version or "")
-    if version.startswith("3"):
-        raise ModelError(
-            f"{path}: saved by Keras {version}, which tf_keras (Keras 2) cannot read; build the "
-            f"network in tf_keras, copy the weights with set_weights, and save that."
-        )
-    return config
+    return config, version.decode() if isinstance(version, bytes) else str(version or "")
 
 
 def refuse_code(config: Any, path: Path) -> None:
@@ -95,18 +142,18 @@ def refuse_code(config: Any, path: Path) -> None:
         if kind in ("Lambda", "__lambda__"):
             raise ModelError(
                 f"{path}: layer {name} is a Lambda, which holds Python code; it is not run. "
-                f"Rebuild the model from named layers."
+                f"{TRUST}, or rebuild the model from named layers."
             )
         if kind and module and str(module).split(".")[0] not in KERAS_MODULES:
             raise ModelError(
                 f"{path}: {name} comes from the Python module {module!r}, which is not run. "
-                f"Rebuild the model from layers of tf_keras."
+                f"{TRUST}, or rebuild the model from layers of tf_keras."
             )
         function = str(inner.get("function", ""))
         if kind == "TFOpLambda" and not function.startswith(SAFE_FUNCTIONS):
             raise ModelError(
                 f"{path}: layer {name} calls the TensorFlow function {function!r}, which is not "
-                f"known as harmless. Rebuild the model from named layers."
+                f"known as harmless. {TRUST}, or rebuild the model from named layers."
             )
         for value in config.values():
             refuse_code(value, path)

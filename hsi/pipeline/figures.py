@@ -56,14 +56,14 @@ def _confusion(job: Job, file: str) -> Any:
 
 
 def _maps(job: Job) -> Any:
-    from hsi.deploy.variant import open_forward
+    from hsi.deploy.variant import load_variant
     from hsi.plots.maps import class_maps
 
     scene = job.samples.scene
     numbers = np.asarray(scene.classes)
     maps = {}
     for file in shown_variants(job):
-        forward = open_forward(job.run.path(file), threads=os.cpu_count() or 1)
+        forward = load_variant(job.run.path(file), threads=os.cpu_count() or 1)
         row = job.run.record["variants"][file]["row"]
         title = f"{row['variant']}, OA {row['oa']:.1f} %"
         maps[title] = numbers[class_map(forward, job.samples.patches)]

@@ -62,9 +62,9 @@ class Job:
 
     def predict(self, path: Path) -> np.ndarray:
         """Class indices of the test pixels, (n,), by any model file."""
-        from hsi.deploy.variant import open_forward
+        from hsi.deploy.variant import load_variant
 
-        forward = open_forward(path, threads=os.cpu_count() or 1)
+        forward = load_variant(path, threads=os.cpu_count() or 1)
         pixels = self.samples.part("test").pixels
         return scores(forward, self.samples.patches, pixels).argmax(axis=1)
 

@@ -17,8 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hsi.errors import OutputError, one_of
+from hsi.plots.words import wrapped
 
 DPI = 150
+NOTE_SIZE = 8
 FORMATS = ("png", "svg", "pdf")
 SYNTHETIC_NOTE = "Synthetic scene: generated data, not a measurement."
 
@@ -41,7 +43,8 @@ def add_note(figure: Figure, note: str = "", *, synthetic: bool = False) -> None
     """Write a note in small type under the figure; nothing where there is nothing to say."""
     text = "\n".join(part for part in (SYNTHETIC_NOTE if synthetic else "", note) if part)
     if text:
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="#444444")
+        words = wrapped(text, figure.get_figwidth(), size=NOTE_SIZE)
+        figure.supxlabel(words, x=0.01, ha="left", fontsize=NOTE_SIZE, color="#444444")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DPI) -> Path:

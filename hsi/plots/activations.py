@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SEQUENTIAL, SERIES_COLORS, SIGNED, signed_norm
+from hsi.plots.words import plain
 
 MOST_CHANNELS = 64
 
@@ -58,7 +59,7 @@ def activation_figure(
         figure = _grid(layer, _as_maps(values), max_channels)
     lines = [line for part in (title, figure.get_suptitle()) for line in part.splitlines()]
     width = int(TITLE_CHARACTERS * figure.get_figwidth())
-    figure.suptitle("\n".join(textwrap.fill(line, width) for line in lines), fontsize=12)
+    figure.suptitle(plain("\n".join(textwrap.fill(line, width) for line in lines)), fontsize=12)
     add_note(figure, note, synthetic=synthetic)
     return figure
 
@@ -135,7 +136,14 @@ def _bars(layer: str, values: np.ndarray, names: list[str] | None) -> Figure:
     axes.set_xlim(0.3, len(values) + 0.7)
     axes.spines[["top", "right"]].set_visible(False)
     if names is not None:
-        axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
+        axes.set_xticks(
+            places,
+            [plain(name) for name in names],
+            rotation=40,
+            ha="right",
+            rotation_mode="anchor",
+            fontsize=9,
+        )
     else:
         axes.set_xlabel("channel" if is_map else "unit", fontsize=11)
         if len(values) <= 20:

@@ -8,16 +8,29 @@ deuteranopia and protanopia (Machado 2009).
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize, to_rgb
+
+from hsi.errors import SettingsError
 
 SEQUENTIAL = "viridis"
 """Colour map of values from zero or a minimum upwards."""
 
 SIGNED = "RdBu_r"
 """Colour map of signed values: white is zero, red positive, blue negative."""
+
+SIGNED_CHOICES = ("RdBu_r", "PuOr_r", "BrBG_r", "coolwarm", "gray")
+"""Colour maps with a neutral zero that people who see colours less can read; any other is taken."""
+
+POSITIVE = "YlOrRd"
+"""Colour map of a positive map over a photograph: light where it is weak, dark where strong."""
+
+MISSING = "#BDBDBD"
+"""Colour of what has no value."""
 
 UNLABELLED = "#D9D9D9"
 """Colour of pixels without a class."""
@@ -31,6 +44,11 @@ CLASS_COLORS = (
 
 SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours of lines and bars that are no classes."""
+
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+"""Of lines that are no classes, so that they differ without colour too."""
+
+_GREYISH, _WHITISH, _BLACKISH = 0.12, 0.93, 0.25
 
 
 def class_color(number: int) -> str:
@@ -77,3 +95,54 @@ def signed_norm(arrays: Sequence[np.ndarray]) -> Normalize:
 def _largest(array: np.ndarray) -> float:
     finite = np.abs(array[np.isfinite(array)])
     return float(finite.max()) if finite.size else 0.0
+
+
+def robust_limit(arrays: Sequence[np.ndarray], *, percentile: float = 99.0) -> float:
+    """A limit of the magnitudes that single outliers do not move; 1 where all is zero.
+
+    Args:
+        arrays: signed values; those that are not finite count not.
+        percentile: of the magnitudes of all arrays together. Where it is zero (sparse maps), the
+            largest magnitude is taken.
+    """
+    every = [np.abs(a[np.isfinite(a)]).ravel() for a in map(np.asarray, arrays)]
+    magnitudes = np.concatenate([*every, np.zeros(0)])
+    if not magnitudes.size:
+        return 1.0
+    limit = float(np.percentile(magnitudes, percentile))
+    return limit or float(magnitudes.max()) or 1.0
+
+
+def check_colormap(name: str) -> str:
+    """The name, if matplotlib knows a colour map of that name.
+
+    Raises:
+        SettingsError: it does not; the closest names are listed.
+    """
+    known = list(matplotlib.colormaps)
+    if name in known:
+        return name
+    folded = {other.lower(): other for other in known}
+    close = [folded[n] for n in difflib.get_close_matches(name.lower(), folded, n=4, cutoff=0.5)]
+    raise SettingsError(
+        f"Unknown colour map {name!r}: expected one of matplotlib's, such as "
+        f"{', '.join(close or SIGNED_CHOICES)}."
+    )
+
+
+def zero_of(colormap: str) -> str:
+    """What a signed map shows at zero, in words for a note; "" for one that is white there.
+
+    Raises:
+        SettingsError: no such colour map.
+    """
+    color = np.asarray(matplotlib.colormaps[check_colormap(colormap)](0.5)[:3])
+    if np.ptp(color) > _GREYISH:
+        return f"Colour map {colormap} is not neutral at zero."
+    if color.min() > _WHITISH:
+        return ""
+    low, high = (matplotlib.colormaps[colormap](end)[:3] for end in (0.0, 1.0))
+    if np.ptp(low) <= _GREYISH and np.ptp(high) <= _GREYISH:
+        positive, negative = ("white", "black") if sum(high) > sum(low) else ("black", "white")
+        return f"Mid-grey is zero, {positive} is positive, {negative} negative."
+    return "Grey is zero." if color.max() > _BLACKISH else "Black is zero."

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SERIES_COLORS
+from hsi.plots.words import plain
 
 _PRUNED_MARKERS = ("s", "^", "D", "v", "P", "X", "*")
 _MODE = re.compile(r"(dynamic|float16|int16x8|int8|int4)")
@@ -95,7 +96,7 @@ def compression_figure(
             frameon=False,
         )
     if title:
-        figure.suptitle(title, fontsize=13)
+        figure.suptitle(plain(title), fontsize=13)
     said = f"{missing} of {len(rows)} variants without OA are not drawn." if missing else ""
     bars = "Dotted: the trained model." if trained else ""
     if any(p.oa_low is not None for p in points):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
+from hsi.plots.words import plain
 
 _COLORMAP = "cividis"
 
@@ -54,13 +55,13 @@ def confusion_matrix_figure(
     axes = figure.subplots()
     _draw(axes, matrix)
     axes.set_xticks(range(len(names)), ticks, fontsize=10)
-    axes.set_yticks(range(len(names)), names, fontsize=10)
+    axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=10)
     axes.set_xlabel("predicted class (number)", fontsize=11)
     axes.set_ylabel("true class (name and number)", fontsize=11)
     bar = figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("share of the true class (%)", fontsize=10)
     bar.ax.tick_params(labelsize=9)
-    figure.suptitle(_heading(matrix, oa, aa, kappa, title), fontsize=12)
+    figure.suptitle(plain(_heading(matrix, oa, aa, kappa, title)), fontsize=12)
     add_note(figure, note, synthetic=synthetic)
     return figure
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SERIES_COLORS, UNLABELLED, class_color, class_image
+from hsi.plots.words import plain
 
 
 def class_maps(
@@ -53,7 +54,7 @@ def class_maps(
     axes = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
     for axis, (name, labels) in zip(axes, panels.items(), strict=False):
         axis.imshow(class_image(np.asarray(labels), colors), interpolation="nearest")
-        axis.set_title(name, fontsize=12)
+        axis.set_title(plain(name), fontsize=12)
     if masks:
         figure.legend(
             handles=_draw_masks(axes[-1], masks),
@@ -69,7 +70,9 @@ def class_maps(
     axes[0].set_ylabel("row (pixels)", fontsize=10)
     handles = [
         Patch(
-            facecolor=(colors or {}).get(n, class_color(n)), edgecolor="#555555", label=f"{n}  {s}"
+            facecolor=(colors or {}).get(n, class_color(n)),
+            edgecolor="#555555",
+            label=plain(f"{n}  {s}"),
         )
         for n, s in sorted(class_names.items())
     ]
@@ -85,7 +88,7 @@ def class_maps(
         title_fontsize=11,
     )
     if title:
-        figure.suptitle(title, fontsize=13)
+        figure.suptitle(plain(title), fontsize=13)
     add_note(figure, note, synthetic=synthetic)
     return figure
 
@@ -112,4 +115,4 @@ def _draw_masks(axis: Axes, masks: Mapping[str, np.ndarray]) -> list[Patch]:
     table = {i + 1: SERIES_COLORS[i % len(SERIES_COLORS)] for i in range(len(masks))}
     axis.imshow(class_image(picture, table), interpolation="nearest")
     axis.set_title("split", fontsize=12)
-    return [Patch(facecolor=table[i], label=name) for i, name in enumerate(masks, start=1)]
+    return [Patch(facecolor=table[i], label=plain(name)) for i, name in enumerate(masks, start=1)]

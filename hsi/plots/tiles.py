@@ -18,16 +18,17 @@ from matplotlib.image import AxesImage
 
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
-from hsi.plots.colors import SEQUENTIAL, SIGNED, signed_norm
+from hsi.plots.band_choice import MOST_COLUMNS, choose_bands
+from hsi.plots.colors import SEQUENTIAL, SIGNED, check_colormap, signed_norm, zero_of
+from hsi.plots.words import number_text, plain, wrapped
 
-MOST_COLUMNS = 12
-"""Tiles side by side; more bands go on in another line."""
+__all__ = ["MOST_COLUMNS", "MOST_ROWS", "attribution_tiles", "choose_bands"]
 
 MOST_ROWS = 24
 """Rows of tiles in a figure; of more bands than fit every k-th is shown, and the figure says so."""
 
 _TILE = 1.05  # inches
-_CHARACTERS = 11  # of a sample's title, that fit in an inch
+_CAPTION = 0.2  # inches of a line of text under a row
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class _Row:
     scale_label: str
     signed: bool
     single: str = ""  # title of the only tile of a map that is the same in every band
+    caption: str = ""  # the line of text under the row
 
 
 def attribution_tiles(
@@ -59,10 +61,14 @@ def attribution_tiles(
     attribution_label: str | Mapping[str, str] = "d logit / d standardised input",
     shared_scale: bool = False,
     signed_map: str = SIGNED,
+    captions: Mapping[str, Sequence[str]] | None = None,
     synthetic: bool = False,
     note: str = "",
 ) -> Figure:
-    """Input and attributions of a few samples, band by band.
+    """Input and attributions of a few samples, band by band; the input stands once a sample.
+
+    To compare variants of a network, the rows are the variants, with `shared_scale` and their
+    similarity to the first as `captions`.
 
     Args:
         inputs: (n, rows, cols, channels) samples as the network takes them.
@@ -78,16 +84,21 @@ def attribution_tiles(
         input_label, attribution_label: of the colour bars; the latter also per row label.
         shared_scale: one scale for all attributions of the figure (to compare variants) instead
             of one for each row of a sample.
-        signed_map: colour map of the attributions, white at zero.
+        signed_map: colour map of the attributions, its middle at zero. Gray maps stay signed:
+            mid-grey is zero. What zero looks like is said, unless it is white.
+        captions: row label -> a line of text under the row of each sample, "" for none.
 
     Raises:
-        SettingsError: shapes that do not agree, or numbers outside the data's.
+        SettingsError: shapes that do not agree, numbers outside the data's, or no such colour
+            map.
     """
     inputs = np.asarray(inputs)
     maps = {label: np.asarray(values) for label, values in attributions.items()}
     numbers = np.arange(1, inputs.shape[-1] + 1) if bands is None else np.asarray(bands)
     titles = list(sample_titles) if sample_titles is not None else [""] * len(inputs)
     _check(inputs, maps, numbers, wavelengths, titles)
+    _check_captions(captions or {}, maps, len(inputs))
+    check_colormap(signed_map)
     fitting = MOST_COLUMNS * max(1, MOST_ROWS // (len(inputs) * (1 + len(maps))))
     chosen, said = choose_bands(
         numbers, from_band=from_band, to_band=to_band, step_band=step_band, unit=unit, most=fitting
@@ -100,65 +111,18 @@ def attribution_tiles(
             chosen,
             [values[..., chosen] for values in maps.values()] if shared_scale else None,
             (input_label, attribution_label, signed_map, unit),
+            {label: texts[i] for label, texts in (captions or {}).items()},
         )
         for i in range(len(inputs))
     ]
     figure = _draw(blocks, names, titles, aspect=inputs.shape[1] / inputs.shape[2])
     if title:
-        figure.suptitle(title, fontsize=13, fontweight="bold")
-    add_note(figure, "  ".join(part for part in (said, note) if part), synthetic=synthetic)
+        words = wrapped(title, figure.get_figwidth(), size=14)
+        figure.suptitle(words, fontsize=13, fontweight="bold")
+    zero = zero_of(signed_map) if maps else ""
+    said = "  ".join(part for part in (said, zero, note) if part)
+    add_note(figure, said, synthetic=synthetic)
     return figure
-
-
-def choose_bands(
-    numbers: np.ndarray,
-    *,
-    from_band: int | None,
-    to_band: int | None,
-    step_band: int | None,
-    unit: str = "band",
-    most: int = MOST_COLUMNS,
-) -> tuple[np.ndarray, str]:
-    """Channels (0-based) whose numbers were asked for, and what must be said about the choice.
-
-    Args:
-        numbers: (channels,) number of each channel, ascending; may have gaps (removed bands).
-        from_band, to_band, step_band: numbers, ends included; None means first, last, and as many
-            as fit in one line.
-        most: show at most so many.
-
-    Raises:
-        SettingsError: numbers outside the data's, a step below 1, or nothing left to show.
-    """
-    low, high = int(numbers.min()), int(numbers.max())
-    first = low if from_band is None else from_band
-    last = high if to_band is None else to_band
-    if not low <= first <= last <= high:
-        raise SettingsError(
-            f"Expected {unit}s between {low} and {high}, the first not above the last; "
-            f"got {first} to {last}."
-        )
-    if step_band is not None and step_band < 1:
-        raise SettingsError(f"Expected a step of at least 1 {unit}, got {step_band}.")
-    within = np.flatnonzero((numbers >= first) & (numbers <= last))
-    if step_band is None:
-        even = np.linspace(0, len(within) - 1, min(len(within), MOST_COLUMNS, most))
-        chosen, missing = within[np.round(even).astype(int)] if len(within) else within, []
-    else:
-        wanted = np.arange(first, last + 1, step_band)
-        chosen = within[np.isin(numbers[within], wanted)]
-        missing = [int(n) for n in np.setdiff1d(wanted, numbers)]
-    if not len(chosen):
-        raise SettingsError(
-            f"No {unit} left to show: {first} to {last} in steps of {step_band or 1} are not in "
-            f"the data (removed); it has {len(numbers)} {unit}s from {low} to {high}."
-        )
-    said = f"Not in the data: {unit} {', '.join(map(str, missing))}." if missing else ""
-    if len(chosen) > most:
-        every = -(-len(chosen) // most)
-        said = f"{said} Shown is 1 in {every} of the {len(chosen)} {unit}s asked for.".strip()
-        chosen = chosen[::every]
-    return chosen, said
 
 
 def _check(
@@ -187,6 +151,18 @@ def _check(
             raise SettingsError(f"Expected {wanted} {what}, got {len(given)}.")
 
 
+def _check_captions(
+    captions: Mapping[str, Sequence[str]], maps: Mapping[str, np.ndarray], samples: int
+) -> None:
+    for label, texts in captions.items():
+        if label not in maps:
+            raise SettingsError(f"A caption for {label!r}: expected one of {', '.join(maps)}.")
+        if len(texts) != samples:
+            raise SettingsError(
+                f"Expected {samples} captions for {label!r}, one a sample; got {len(texts)}."
+            )
+
+
 def _tile_title(
     unit: str, number: int, wavelengths: Sequence[float] | np.ndarray | None, channel: int
 ) -> str:
@@ -200,6 +176,7 @@ def _rows_of(
     chosen: np.ndarray,
     scale_over: Sequence[np.ndarray] | None,
     style: tuple[str, str | Mapping[str, str], str, str],
+    captions: Mapping[str, str],
 ) -> list[_Row]:
     """The rows of one sample, each with the one scale of its tiles."""
     input_label, attribution_label, signed_map, band_word = style
@@ -222,7 +199,8 @@ def _rows_of(
         )
         same = values.shape[-1] > 1 and shown.any() and (values == values[..., :1]).all()
         single = f"every {band_word}" if same else ""
-        rows.append(_Row(label_shown, shown, norm, signed_map, unit, True, single))
+        caption = captions.get(label, "")
+        rows.append(_Row(label_shown, shown, norm, signed_map, unit, True, single, caption))
     return rows
 
 
@@ -236,48 +214,72 @@ def _draw(
     """A subfigure for each sample, in it the lines of tiles."""
     columns = min(MOST_COLUMNS, len(names))
     lines = -(-len(names) // columns)
-    height = len(blocks) * (lines * len(blocks[0]) * (_TILE * aspect + 0.3) + 0.45) + 0.8
+    tile = _TILE * aspect + 0.3
+    said = sum(any(row.caption for row in rows) for rows in zip(*blocks, strict=True))
+    height = len(blocks) * (lines * len(blocks[0]) * tile + said * _CAPTION + 0.45) + 0.8
     figure = new_figure(max(7.0, columns * (_TILE + 0.05) + 2.0), height)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
     parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
     for part, rows, title in zip(parts, blocks, titles, strict=True):
         if title:
-            wrapped = textwrap.fill(title, int(_CHARACTERS * figure.get_figwidth()))
-            part.suptitle(wrapped, fontsize=11, x=0.01, ha="left")
-        _draw_sample(part, rows, names, columns, lines)
+            words = wrapped(title, figure.get_figwidth(), size=11)
+            part.suptitle(words, fontsize=11, x=0.01, ha="left")
+        _draw_sample(part, rows, names, columns, lines, tile)
     return figure
 
 
 def _draw_sample(
-    part: SubFigure, rows: Sequence[_Row], names: Sequence[str], columns: int, lines: int
+    part: SubFigure,
+    rows: Sequence[_Row],
+    names: Sequence[str],
+    columns: int,
+    lines: int,
+    tile: float,
 ) -> None:
-    grid = part.add_gridspec(lines * len(rows), columns + 1, width_ratios=[1.0] * columns + [0.12])
+    """The lines of tiles of one sample; a caption has a low line of its own, under the first."""
+    heights: list[float] = []
+    places: dict[tuple[int, int], int] = {}
     for line in range(lines):
-        for place, row in enumerate(rows):
-            at = line * len(rows) + place
-            if row.single and line:
-                continue
-            shown = range(line * columns, len(names))[: 1 if row.single else columns]
-            for column, tile in enumerate(shown):
-                axes = part.add_subplot(grid[at, column])
-                image = axes.imshow(
-                    row.values[..., tile], norm=row.norm, cmap=row.colormap, interpolation="nearest"
-                )
-                _finish_tile(axes, row, row.single or names[tile], row.values[..., tile])
-                if column == 0:
-                    axes.set_ylabel(textwrap.fill(row.label, 16), fontsize=10)
-            _draw_scale(part, image, part.add_subplot(grid[at, columns]), row)
+        for number, row in enumerate(rows):
+            places[line, number] = len(heights)
+            heights += [tile, _CAPTION] if row.caption and not line else [tile]
+    grid = part.add_gridspec(
+        len(heights), columns + 1, width_ratios=[1.0] * columns + [0.12], height_ratios=heights
+    )
+    for (line, number), at in places.items():
+        row = rows[number]
+        if row.single and line:
+            continue
+        shown = range(line * columns, len(names))[: 1 if row.single else columns]
+        for column, band in enumerate(shown):
+            axes = part.add_subplot(grid[at, column])
+            image = axes.imshow(
+                row.values[..., band], norm=row.norm, cmap=row.colormap, interpolation="nearest"
+            )
+            _finish_tile(axes, row, row.single or names[band], row.values[..., band])
+            if column == 0:
+                axes.set_ylabel(plain(textwrap.fill(row.label, 16)), fontsize=10)
+        _draw_scale(part, image, part.add_subplot(grid[at, columns]), row)
+        if row.caption and not line:
+            _draw_caption(part.add_subplot(grid[at + 1, :columns]), row.caption)
+
+
+def _draw_caption(axes: Axes, text: str) -> None:
+    """A line of text in a cell of its own, which it may leave to the right."""
+    axes.set_axis_off()
+    words = axes.text(0, 0.5, plain(text), fontsize=9, va="center", transform=axes.transAxes)
+    words.set_in_layout(False)
 
 
 def _draw_scale(part: SubFigure, image: AxesImage, axes: Axes, row: _Row) -> None:
     """The colour bar of a row; of a row of zeros it has no numbers but 0."""
     bar = part.colorbar(image, cax=axes, extend="neither" if row.signed else "both")
     axes.tick_params(labelsize=8)
-    bar.set_label(textwrap.fill(row.scale_label, 20), fontsize=8)
+    bar.set_label(plain(textwrap.fill(row.scale_label, 20)), fontsize=8)
     if row.signed:
         low, high = float(row.norm.vmin or 0.0), float(row.norm.vmax or 0.0)
         ticks = [low, 0.0, high] if row.values.any() else [0.0]
-        bar.set_ticks(ticks, labels=[f"{v:.2g}".replace("-", "−") for v in ticks])
+        bar.set_ticks(ticks, labels=[number_text(v) for v in ticks])
 
 
 def _finish_tile(axes: Axes, row: _Row, name: str, values: np.ndarray) -> None:

@@ -1,98 +1,125 @@
-"""A look into a model: its file, its samples, an explanation, and the figures of it.
+"""A look into models: their files, samples, an explanation, and the figures of it.
 
-    request   what is asked for, checked
-    locate    the model file that is meant, and its run
-    subject   the model with the samples that it was made for
-    choose    which pixels are looked at
-    look      all of that in one object; writes figures and arrays
-    inputs    methods that attribute a score to the input
-    layers    methods that show what layers answer
-    class_images  methods that make an image of a class
-    draw      figures
-    arrays    .npz files
+    request      what is asked for, checked
+    locate       the model files that are meant, and their runs
+    subject      a scene with the samples that a model was made for
+    photographs  images and arrays that come from files of their own
+    opened       variants, each with its samples
+    choose       which samples are looked at
+    look         all of that in one object; writes figures and arrays
+    attributed   attributions with the options of the request
+    inputs       methods that attribute a score to the input, as tiles or over photographs
+    spectrum     the same per wavelength, and bands against pixels
+    whole_scene  the same for every pixel of the scene
+    sanity       the same while the network is randomised
+    layers       methods that show what layers answer
+    class_images methods that make an image of a class
+    model_wide   what needs no sample or all of them: filters, graph, misclassified samples
+    draw         figures
+    output       where they are written
+    arrays       .npz files
 
 A method in `hsi.explain.METHODS` needs nothing here to be drawn.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from hsi.errors import OutputError
-from hsi.runs import OUTPUTS
-from hsi.views.choose import check_pixels, choose
+from hsi.views.choose import check_pixels, choose, choose_images
 from hsi.views.locate import Located, locate
+from hsi.views.opened import Opened, Subject, open_subjects, open_variants
+from hsi.views.output import Output, open_output
+from hsi.views.photographs import ImageSubject
 from hsi.views.request import Request
-from hsi.views.subject import Say, Subject, class_index, open_network, open_subject
+from hsi.views.subject import Say
 
 
 def visualize(request: Request, *, say: Say = print) -> list[Path]:
-    """Explain samples of a model and write the figures or arrays; returns the files.
+    """Explain samples of models and write the figures or arrays; returns the files.
 
     Raises:
-        UserError: whatever is wrong with the request, the model file, the data or the output;
+        UserError: whatever is wrong with the request, a model file, the data or the output;
             what can be known without the network is raised before TensorFlow is loaded.
     """
     request.check()
-    located = locate(request)
-    folder = _output_folder(request, located)
-    subject = _open(request, located, say)
-    klass = None if request.klass is None else class_index(subject, request.klass)
-    check_pixels(subject.samples, request.pixels)
-    from hsi.views.draw import check_bands, sample_line
+    found = [locate(file, request) for file in request.files]
+    output = open_output(request, found, say=say)
+    if request.method in MODEL_ONLY:
+        from hsi.views import model_wide
 
-    check_bands(subject, request)
-    model = open_network(subject)
-    chosen = choose(
-        model,
-        subject.samples,
-        pixels=request.pixels,
-        count=request.count,
-        klass=klass,
-        seed=request.seed,
-        batch_size=request.batch_size,
-    )
-    for place in range(len(chosen.pixels)):
-        say(f"Sample {place + 1}: {sample_line(subject, chosen, place)}")
-    for note in chosen.notes:
-        say(f"Note: {note}.")
-    from hsi.views import class_images, inputs, layers
+        return model_wide.show(request, found[0], output)
+    subjects = _open(request, found, say)
+    _check(request, subjects)
+    from hsi.quiet import start_tensorflow
+
+    start_tensorflow()
+    opened = open_variants(request, found, subjects)
+    return _show(request, opened, output)
+
+
+MODEL_ONLY = ("filters", "model_graph")
+"""Methods that look at no sample."""
+
+
+def _check(request: Request, subjects: Sequence[Subject]) -> None:
+    """What can be known of the request and the samples without the network."""
+    from hsi.views.draw import check_bands
+
+    if request.klass is not None:
+        subjects[0].class_index(request.klass)
+    if not isinstance(subjects[0], ImageSubject):
+        check_pixels(subjects[0].samples, request.pixels)
+    check_bands(subjects[0], request)
+
+
+def _show(request: Request, opened: Sequence[Opened], output: Output) -> list[Path]:
+    first = opened[0]
+    subject = first.subject
+    klass = None if request.klass is None else subject.class_index(request.klass)
+    if isinstance(subject, ImageSubject):
+        chosen = choose_images(
+            first.own, subject, count=request.samples, klass=klass, batch_size=request.batch_size
+        )
+    else:
+        chosen = choose(
+            first.own,
+            subject.samples,
+            pixels=request.pixels,
+            count=request.count,
+            klass=klass,
+            seed=request.seed,
+            batch_size=request.batch_size,
+        )
+    from hsi.views import class_images, inputs, layers, misclassified
+    from hsi.views.draw import sample_line
     from hsi.views.look import Look
 
-    look = Look(request, subject, model, chosen, folder, say)
-    show = {"attribution": inputs.show, "activations": layers.show, "image": class_images.show}
+    look = Look(request, opened, chosen, output)
+    if request.kind != "model":
+        for place in range(len(chosen.keys)):
+            look.say(f"Sample {place + 1}: {sample_line(look, place)}")
+        for note in chosen.notes:
+            look.say(f"Note: {note}.")
+    show = {
+        "attribution": inputs.show,
+        "activations": layers.show,
+        "image": class_images.show,
+        "model": misclassified.show,
+    }
     return show[request.kind](look)
 
 
-def _open(request: Request, located: Located, say: Say) -> Subject:
-    """The subject; where its scene is synthetic the first line says so."""
+def _open(request: Request, found: Sequence[Located], say: Say) -> list[Subject]:
+    """The samples; where a scene is synthetic the first line says so."""
     held: list[str] = []
-    subject = open_subject(request, located, say=held.append)
-    scene = subject.scene
-    if scene.synthetic:
-        say(f"SYNTHETIC scene {scene.name}: generated data, not a measurement.")
-    for line in (*located.notes, *held):
+    subjects = open_subjects(request, found, say=held.append)
+    if subjects[0].synthetic:
+        say(f"SYNTHETIC scene {subjects[0].name}: generated data, not a measurement.")
+    for line in dict.fromkeys([*(note for located in found for note in located.notes), *held]):
         say(line)
-    run = f", run {subject.run.folder}" if subject.run else ""
-    say(f"{subject.title}{run}: {request.method}.")
-    return subject
-
-
-def _output_folder(request: Request, located: Located) -> Path:
-    """The folder for figures and arrays; refused now where it cannot be written (`OutputError`)."""
-    if request.output_file:
-        folder = request.output_file.parent
-    elif request.output:
-        folder = Path(request.output)
-    else:
-        parent = located.run.folder if located.run else OUTPUTS
-        folder = parent / "figures" / located.path.stem
-    existing = folder
-    while not os.path.lexists(existing) and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise OutputError(f"{folder}: cannot be made, {existing} is not a folder.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written: no permission; choose another --output.")
-    return folder
+    for located in found:
+        run = f", run {located.run.folder}" if located.run else ""
+        say(f"{located.path} on {subjects[0].name}{run}: {request.method}.")
+    return subjects

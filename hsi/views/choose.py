@@ -1,4 +1,4 @@
-"""Which pixels are looked at."""
+"""Which samples are looked at."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from hsi.errors import SettingsError
 from hsi.samples import Samples
+from hsi.views.photographs import ImageSubject
 
 CANDIDATES = 128
 """Test pixels of a class that are tried at most, in search of one that is classified rightly."""
@@ -18,12 +19,12 @@ CANDIDATES = 128
 
 @dataclass(frozen=True)
 class Chosen:
-    """Pixels with what is known and predicted of them.
+    """Samples with what is known and predicted of them.
 
     Attributes:
-        pixels: (n,) flat pixel numbers, row * cols + col.
-        inputs: (n, patch, patch, channels) float32.
-        true: (n,) class index, -1 where unlabelled.
+        keys: (n,) flat pixel numbers, row * cols + col; or the places of images.
+        inputs: (n, rows, cols, channels) float32, as the network takes them.
+        true: (n,) class index, -1 where unknown.
         predicted: (n,) class index.
         explained: (n,) class index whose score is shown.
         scores: (n,) of the explained class.
@@ -31,7 +32,7 @@ class Chosen:
         notes: a sentence each.
     """
 
-    pixels: np.ndarray
+    keys: np.ndarray
     inputs: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
@@ -65,7 +66,7 @@ def choose(
     """The pixels asked for, else rightly classified test pixels spread over the classes.
 
     Args:
-        model: the network.
+        model: the network, or its score.
         samples: of its scene.
         pixels: (row, col) from 0; empty to choose.
         count: how many to choose.
@@ -77,8 +78,6 @@ def choose(
     Raises:
         SettingsError: a pixel off the scene, or no test pixel to choose from.
     """
-    from hsi.explain.score import score_of
-
     notes: tuple[str, ...] = ()
     if pixels:
         check_pixels(samples, pixels)
@@ -86,14 +85,36 @@ def choose(
         places = np.array(list(dict.fromkeys(row * cols + col for row, col in pixels)))
     else:
         places, notes = _spread(model, samples, count, klass, seed, batch_size)
+    true = samples.scene.class_indices().ravel()[places]
     inputs = samples.patches.gather(places)
+    return _explained(model, places, inputs, true, klass, batch_size, notes)
+
+
+def choose_images(
+    model: Any, subject: ImageSubject, *, count: int | None, klass: int | None, batch_size: int
+) -> Chosen:
+    """The first images, all of them where `count` is None; arguments as of `choose`."""
+    keys = np.arange(len(subject.inputs))[:count]
+    return _explained(model, keys, subject.own(keys), subject.true(keys), klass, batch_size, ())
+
+
+def _explained(
+    model: Any,
+    keys: np.ndarray,
+    inputs: np.ndarray,
+    true: np.ndarray,
+    klass: int | None,
+    batch_size: int,
+    notes: tuple[str, ...],
+) -> Chosen:
+    from hsi.explain.score import score_of
+
     predicted, scores = predict(model, inputs, None, batch_size=batch_size)
     explained = predicted
     if klass is not None:
         explained, scores = predict(model, inputs, klass, batch_size=batch_size)
-    true = samples.scene.class_indices().ravel()[places]
-    word = "output" if score_of(model).notes else "logit"
-    return Chosen(places, inputs, true, predicted, explained, scores, word, notes)
+    word = score_of(model).word
+    return Chosen(keys, inputs, true, predicted, explained, scores, word, notes)
 
 
 def predict(
@@ -104,6 +125,13 @@ def predict(
 
     score = score_of(model)
     return chosen_classes(score, score.prepare(inputs), klass, batch_size=batch_size)
+
+
+def pixels_of_class(samples: Samples, klass: int, *, count: int, seed: int) -> np.ndarray:
+    """At most `count` test pixels of a class, drawn evenly: (n,) flat pixel numbers."""
+    test = samples.part("test")
+    own = test.pixels[test.classes == klass]
+    return np.sort(np.random.default_rng(seed).permutation(own)[:count])
 
 
 def _spread(

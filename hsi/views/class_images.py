@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +13,21 @@ from hsi.views.look import Look
 
 
 def show(look: Look) -> list[Path]:
-    """Of the class asked for, else of every class of the scene."""
+    """Of the class asked for, else of every class."""
     request = look.request
     asked = None if request.klass is None else int(look.chosen.explained[0])
+    options: dict[str, Any] = {"steps": request.steps, "start": request.start}
     found = explain.load(request.method).images(
-        look.model,
-        look.chosen.inputs,
+        look.first.score,
+        look.inputs,
         classes=asked,
         batch_size=request.batch_size,
         seed=request.seed,
+        **{name: value for name, value in options.items() if value is not None},
     )
     for note in found.notes:
         look.say(f"Note: {request.method}: {note}.")
-    numbers = np.asarray(look.subject.scene.classes)[found.classes]
+    numbers = np.array([look.class_number(int(index)) for index in found.classes])
     if request.format == "npz":
         arrays = {
             "images": found.images,
@@ -37,5 +40,5 @@ def show(look: Look) -> list[Path]:
     written = []
     for places in [every] if request.output_file else [[place] for place in every]:
         figure = draw.class_image(look, found, places)
-        written.append(look.write_figure(figure, f"{request.method}_class{numbers[places[0]]}"))
+        written.append(look.write_figure(figure, f"{request.stem}_class{numbers[places[0]]}"))
     return written

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hsi.errors import SettingsError
-from hsi.views.choose import Chosen
+from hsi.views.opened import Opened, Subject
+from hsi.views.photographs import ImageSubject
 from hsi.views.request import Request
-from hsi.views.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,55 +47,81 @@ PER = {"pixel": "same in every {unit}", "channel": "same at every pixel"}
 """What is added to the unit, by `hsi.explain.attribution.Per`."""
 
 
-def sample_line(subject: Subject, chosen: Chosen, place: int) -> str:
-    """One sample in words: pixel, part, true and predicted class, score."""
-    row, col = divmod(int(chosen.pixels[place]), subject.scene.cols)
-    true, predicted = chosen.true[place], chosen.predicted[place]
-    explained = chosen.explained[place]
+def sample_line(look: Look, place: int) -> str:
+    """One sample in words: place, true and predicted class, score."""
+    subject, chosen = look.subject, look.chosen
+    true, predicted = int(chosen.true[place]), int(chosen.predicted[place])
+    explained = int(chosen.explained[place])
     if true == predicted:
         classes = f"class {subject.class_text(true)}, predicted right"
+    elif true < 0:
+        known = "" if look.photographed else f"class {subject.class_text(true)}, "
+        classes = f"{known}predicted {subject.class_text(predicted)}"
     else:
-        wrong = "predicted" if true < 0 else "predicted WRONG"
-        classes = f"class {subject.class_text(true)}, {wrong} {subject.class_text(predicted)}"
+        classes = (
+            f"class {subject.class_text(true)}, predicted WRONG {subject.class_text(predicted)}"
+        )
     whose = "" if explained == predicted else f" of {subject.class_text(explained)}"
     score = f"{chosen.score_word}{whose} {chosen.scores[place]:.2f}"
-    return f"pixel {row},{col} ({_part(subject, row, col)}): {classes}, {score}"
+    return f"{subject.place(chosen.keys[place])}: {classes}, {score}"
 
 
-def stem(look: Look, place: int) -> str:
-    """What sets the figure of a sample apart: method, pixel, and the class where it was asked."""
-    request, scene = look.request, look.subject.scene
-    row, col = divmod(int(look.chosen.pixels[place]), scene.cols)
-    name = f"{request.method}_{row}_{col}"
-    if request.klass is None or request.kind != "attribution":
-        return name
-    return f"{name}_class{scene.classes[look.chosen.explained[place]]}"
+def tiles(
+    look: Look,
+    found: Mapping[str, Attribution],
+    places: Sequence[int],
+    *,
+    captions: Mapping[str, Sequence[str]] | None = None,
+    gray: bool = False,
+) -> Figure:
+    """Input and maps of some samples, band by band (component by component where asked for).
 
-
-def tiles(look: Look, found: Mapping[str, Attribution], places: Sequence[int]) -> Figure:
-    """Input and maps of some samples, band by band (component by component where reduced)."""
+    Args:
+        found: row label -> maps; several variants share one scale.
+        places: of the samples.
+        captions: row label -> a line for each of these samples.
+        gray: without colours.
+    """
     from hsi.plots.tiles import attribution_tiles
 
-    request, subject, chosen, at = look.request, look.subject, look.chosen, list(places)
+    request, subject, at = look.request, look.subject, list(places)
+    colormap = "gray" if gray else request.colormap
     return attribution_tiles(
-        chosen.inputs[at],
-        {LABELS.get(name, name): result.maps[at] for name, result in found.items()},
+        look.inputs[at],
+        {label: result.maps[at] for label, result in found.items()},
         bands=subject.numbers,
         wavelengths=subject.wavelengths,
         unit=subject.unit,
         from_band=request.from_band,
         to_band=request.to_band,
         step_band=request.step_band,
-        title=f"{subject.title}: {request.method if found else 'input'}",
-        sample_titles=[sample_line(subject, chosen, place) for place in at],
+        title=f"{title(look)}: {request.method if found else 'input'}",
+        sample_titles=[sample_line(look, place) for place in at],
         input_label=subject.input_words,
-        attribution_label={LABELS.get(n, n): _unit(look, result) for n, result in found.items()},
-        synthetic=subject.scene.synthetic,
-        note=_note(subject),
+        attribution_label={label: unit(look, result) for label, result in found.items()},
+        shared_scale=len(look.variants) > 1,
+        captions=captions or {},
+        **({"signed_map": colormap} if colormap else {}),
+        synthetic=subject.synthetic,
+        note=subject.note,
     )
 
 
-def _unit(look: Look, result: Attribution) -> str:
+def title(look: Look) -> str:
+    """The file looked at, or how many there are."""
+    if len(look.variants) == 1:
+        return look.first.title
+    return f"{len(look.variants)} variants on {look.subject.name}"
+
+
+def row_label(look: Look, opened: Opened, method: str) -> str:
+    """Of a row of tiles: the method, or with several variants the variant."""
+    if len(look.variants) == 1:
+        return LABELS.get(method, method)
+    return look.labels[list(look.variants).index(opened)]
+
+
+def unit(look: Look, result: Attribution) -> str:
     """What stands beside the colour bar of a method's tiles."""
     words = {
         "score": look.chosen.score_word,
@@ -111,7 +137,7 @@ def _unit(look: Look, result: Attribution) -> str:
 
 
 def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figure:
-    """Class images, band by band (component by component where reduced)."""
+    """Class images, band by band (component by component where asked for)."""
     from hsi.plots.tiles import attribution_tiles
 
     request, subject, at = look.request, look.subject, list(places)
@@ -124,15 +150,15 @@ def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figur
         from_band=request.from_band,
         to_band=request.to_band,
         step_band=request.step_band,
-        title=f"{subject.title}: {request.method}",
+        title=f"{title(look)}: {request.method}",
         sample_titles=[
             f"class {subject.class_text(int(images.classes[i]))}: {look.chosen.score_word} "
             f"{images.start_scores[i]:.2f} at the start, {images.scores[i]:.2f} here"
             for i in at
         ],
         input_label=subject.input_words,
-        synthetic=subject.scene.synthetic,
-        note=_note(subject),
+        synthetic=subject.synthetic,
+        note=subject.note,
     )
 
 
@@ -142,15 +168,62 @@ def activation(look: Look, layer: LayerActivations, place: int, *, last: bool) -
 
     subject = look.subject
     names = None
-    if last and layer.array.shape[1:] == (len(subject.scene.classes),):
-        names = [subject.class_text(i) for i in range(len(subject.scene.classes))]
+    if last and subject.classes and layer.array.shape[1:] == (subject.classes,):
+        names = [subject.class_text(i) for i in range(subject.classes)]
     return activation_figure(
         layer.layer,
         layer.array[place],
-        title=f"{subject.title}\n{sample_line(subject, look.chosen, place)}",
+        title=f"{title(look)}\n{sample_line(look, place)}",
         unit_names=names,
-        synthetic=subject.scene.synthetic,
-        note=_note(subject),
+        synthetic=subject.synthetic,
+        note=subject.note,
+    )
+
+
+def pixels(
+    look: Look, results: Sequence[Attribution], captions: Mapping[str, str], place: int
+) -> Figure:
+    """Bands against the pixels of one sample's patch, a row a variant."""
+    from hsi.plots.pixels import pixels_by_bands
+
+    subject = look.subject
+    colormap = look.request.colormap
+    return pixels_by_bands(
+        {label: result.maps[place] for label, result in zip(look.labels, results, strict=True)},
+        sample_input=look.inputs[place],
+        bands=subject.numbers,
+        wavelengths=subject.wavelengths,
+        unit=subject.unit,
+        title=f"{title(look)}: {look.request.method}\n{sample_line(look, place)}",
+        captions=captions,
+        input_label=subject.input_words,
+        attribution_label=unit(look, results[0]),
+        **({"signed_map": colormap} if colormap else {}),
+        synthetic=subject.synthetic,
+        note=subject.note,
+    )
+
+
+def overlays(
+    look: Look, rows: Mapping[str, Attribution], captions: Mapping[str, Sequence[str]]
+) -> Figure:
+    """Maps over photographs, a column an image and a row a variant or method."""
+    from hsi.plots.photographs import overlays
+
+    subject = look.subject
+    assert isinstance(subject, ImageSubject)
+    colormap: dict[str, Any] = (
+        {"signed_map": look.request.colormap} if look.request.colormap else {}
+    )
+    return overlays(
+        subject.pictures(look.chosen.keys),
+        {label: result.maps for label, result in rows.items()},
+        sample_titles=[sample_line(look, place) for place in range(len(look.chosen.keys))],
+        captions=captions,
+        shared_scale=len(look.variants) > 1,
+        title=f"{title(look)}: {look.request.method}",
+        attribution_label={label: unit(look, result) for label, result in rows.items()},
+        **colormap,
     )
 
 
@@ -164,7 +237,7 @@ def check_bands(subject: Subject, request: Request) -> None:
             raise SettingsError(
                 f"{name}: expected a {subject.unit} from {first} to {last}, got {value}."
             )
-    from hsi.plots.tiles import choose_bands
+    from hsi.plots.band_choice import choose_bands
 
     choose_bands(
         numbers,
@@ -173,24 +246,3 @@ def check_bands(subject: Subject, request: Request) -> None:
         step_band=request.step_band,
         unit=subject.unit,
     )
-
-
-def _part(subject: Subject, row: int, col: int) -> str:
-    """To which part of the split a pixel belongs."""
-    split = subject.samples.split
-    masks: dict[str, Any] = {
-        "test": split.test, "training": split.train, "validation": split.validation,
-    }  # fmt: skip
-    return next((name for name, mask in masks.items() if mask[row, col]), "in no part")
-
-
-def _note(subject: Subject) -> str:
-    """What is said under every figure: the split, and how far its numbers can be trusted."""
-    split = subject.samples.split
-    parts = [
-        f"Split {split.method}, seed {split.seed}, leakage {100 * split.leakage:.1f} % "
-        f"at patch {split.patch_size}."
-    ]
-    if subject.wavelengths is not None and subject.scene.wavelengths_approximate:
-        parts.append("Wavelengths are a linear approximation.")
-    return " ".join(parts)

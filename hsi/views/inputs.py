@@ -1,70 +1,178 @@
-"""Methods that attribute a class score to the input: tiles, band by band."""
+"""Methods that attribute a class score to the input: tiles, overlays, and the other views."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi import explain
-from hsi.explain import METHODS
-from hsi.explain.attribution import Attribution
-from hsi.predict import batches
-from hsi.samples import Samples
-from hsi.views import draw
-from hsi.views.arrays import attribution_arrays, not_in_bands
+from hsi.errors import SettingsError
+from hsi.views import draw, sanity, spectrum, whole_scene
+from hsi.views.arrays import attribution_arrays
+from hsi.views.attributed import Attributed
 from hsi.views.look import Look
-from hsi.views.request import NOISE, SMOOTH, SMOOTH_SAMPLES
+from hsi.views.photographs import CHANNELS
+
+if TYPE_CHECKING:
+    from hsi.explain.attribution import Attribution
+
+Maps = Mapping[str, list["Attribution"]]
+"""Method -> the attribution of each variant."""
 
 
 def show(look: Look) -> list[Path]:
-    """One figure a sample (all in one where a file is named), or one file of arrays."""
-    found = {name: _attribute(look, name) for name in look.request.rows}
-    for name, result in found.items():
-        for note in result.notes:
-            look.say(f"Note: {name}: {note}.")
+    """Every view that was asked for, a figure a sample where it is of samples; or the arrays."""
+    if look.request.sanity:
+        return sanity.show(look)
+    views = look.request.views or _default_views(look)
+    of_samples = [view for view in views if view not in ("spectrum", "scene")]
     if look.request.format == "npz":
-        arrays = attribution_arrays(look.subject, found)
-        if "attributions" not in arrays:
-            first = next(iter(found.values()))
-            look.say(f"Note: {not_in_bands(look.subject.samples.preparation, first)}.")
-        return [look.write_arrays(arrays)]
-    every = list(range(len(look.chosen.pixels)))
-    written = []
-    for places in [every] if look.request.output_file else [[place] for place in every]:
-        figure = draw.tiles(look, found, places)
-        written.append(look.write_figure(figure, draw.stem(look, places[0])))
+        return [look.write_arrays(_arrays(look, _attributed(look)))]
+    written: list[Path] = []
+    if of_samples:
+        found = _attributed(look)
+        for view in of_samples:
+            _check_one_figure(look, views)
+            written += _VIEWS[view](look, found)
+    if "spectrum" in views:
+        written += spectrum.show(look)
+    if "scene" in views:
+        written += whole_scene.show(look)
     return written
 
 
-def _attribute(look: Look, name: str) -> Attribution:
-    request = look.request
-    options: dict[str, Any] = {}
-    if METHODS[name].takes_layer and request.layers:
-        options = {"layer": request.layers[0]}
-    if name in SMOOTH:
-        options = {
-            "samples": request.smooth_samples or SMOOTH_SAMPLES,
-            "noise": NOISE if request.noise is None else request.noise,
-            "ranges": channel_ranges(look.subject.samples),
+def _default_views(look: Look) -> tuple[str, ...]:
+    photographed = look.photographed and look.inputs.shape[-1] in CHANNELS
+    return ("overlay",) if photographed else ("tiles",)
+
+
+def _check_one_figure(look: Look, views: tuple[str, ...]) -> None:
+    if look.request.output_file and len(views) > 1:
+        raise SettingsError(
+            f"output: {look.request.output_file.name} can hold one figure, asked for are "
+            f"{len(views)} views; name a folder."
+        )
+
+
+def _attributed(look: Look) -> dict[str, list[Attribution]]:
+    """The methods that the views need, each for every variant, with their notes said."""
+    found: dict[str, list[Attribution]] = {}
+    several = len(look.variants) > 1
+    tools = [Attributed(opened, look.request) for opened in look.variants]
+    for method in look.request.rows:
+        found[method] = []
+        for tool, label in zip(tools, look.labels, strict=True):
+            result = tool(method, look.inputs, look.chosen.explained)
+            found[method].append(result)
+            for note in result.notes:
+                look.say(f"Note: {f'{label}, ' if several else ''}{method}: {note}.")
+    return found
+
+
+def similarities(found: Sequence[Attribution]) -> list[np.ndarray]:
+    """(n,) Spearman's rank correlation of each variant's maps with the first's."""
+    from hsi.compare.attributions import spearman
+
+    return [spearman(found[0].maps, result.maps) for result in found]
+
+
+def _captions(
+    look: Look, found: Sequence[Attribution], places: Sequence[int]
+) -> dict[str, list[str]]:
+    """A line for each variant but the first and each sample: how like the first's its map is."""
+    first, *others = zip(look.labels, found, similarities(found), strict=True)
+    largest = [_largest(first[1], place) for place in places]
+    return {
+        label: [
+            similarity_text(similar[place], _largest(result, place), largest[i], first[0])
+            for i, place in enumerate(places)
+        ]
+        for label, result, similar in others
+    }
+
+
+def _largest(result: Attribution, place: int) -> float:
+    return float(np.nanmax(np.abs(result.maps[place])))
+
+
+def similarity_text(value: float, largest: float, reference: float, first: str) -> str:
+    """What is written beside a map that is compared with the first's."""
+    if not np.isfinite(value):
+        return f"no rank correlation with {first}: a constant map"
+    places = 3 if 0.995 <= value < 1 else 2
+    size = f"; largest value {100 * largest / reference:.0f} % of its" if reference > 0 else ""
+    return f"rank correlation with {first} {value:.{places}f}{size}".replace("-", "−")
+
+
+def _tiles(look: Look, found: Maps, *, view: str) -> list[Path]:
+    """Rows of tiles: the raw and the smoothed form of one variant, or one form of several."""
+    request, several = look.request, len(look.variants) > 1
+    methods = list(found)
+    if view == "raw" or (several and view != "smoothed"):
+        methods = methods[:1]
+    if view == "smoothed":
+        methods = methods[1:]
+    rows = {
+        draw.row_label(look, opened, method): result
+        for method in methods
+        for opened, result in zip(look.variants, found[method], strict=True)
+    }
+    every = list(range(len(look.chosen.keys)))
+    written = []
+    for places in [every] if request.output_file else [[place] for place in every]:
+        captions = _captions(look, found[methods[0]], places) if several else {}
+        figure = draw.tiles(look, rows, places, captions=captions, gray=view == "gray")
+        suffix = "" if view == "tiles" else f"_{view}"
+        written.append(look.write_figure(figure, look.stem(places[0], suffix)))
+    return written
+
+
+def _overlay(look: Look, found: Maps) -> list[Path]:
+    """Maps over photographs, summed over the colours, a row a variant and a column an image."""
+    results = found[look.request.method]
+    rows = {
+        draw.row_label(look, opened, look.request.method): result
+        for opened, result in zip(look.variants, results, strict=True)
+    }
+    captions = _captions(look, results, range(len(look.chosen.keys)))
+    return [look.write_figure(draw.overlays(look, rows, captions), f"{look.request.stem}_overlay")]
+
+
+def _pixels(look: Look, found: Maps) -> list[Path]:
+    """Bands against the pixels of the patch, a figure a sample."""
+    results, written = found[look.request.method], []
+    for place in range(len(look.chosen.keys)):
+        captions = {label: lines[0] for label, lines in _captions(look, results, [place]).items()}
+        figure = draw.pixels(look, results, captions, place)
+        written.append(look.write_figure(figure, look.stem(place, "_pixels")))
+    return written
+
+
+_VIEWS = {
+    "tiles": lambda *a: _tiles(*a, view="tiles"),
+    "raw": lambda *a: _tiles(*a, view="raw"),
+    "smoothed": lambda *a: _tiles(*a, view="smoothed"),
+    "gray": lambda *a: _tiles(*a, view="gray"),
+    "overlay": _overlay,
+    "pixels": _pixels,
+}
+
+
+def _arrays(look: Look, found: Maps) -> dict[str, np.ndarray]:
+    """Of the first variant as DESIGN names them; of all variants with a leading axis."""
+    first = {method: results[0] for method, results in found.items()}
+    components = {}
+    if look.subject.reduced:
+        own = Attributed(look.first, look.request, own=True)
+        components = {
+            method: own(method, look.chosen.inputs, look.chosen.explained) for method in found
         }
-    return explain.attribute(
-        name,
-        look.model,
-        look.chosen.inputs,
-        classes=look.chosen.explained,
-        batch_size=request.batch_size,
-        seed=request.seed,
-        **options,
-    )
-
-
-def channel_ranges(samples: Samples) -> np.ndarray:
-    """(channels,) largest minus smallest value of each input channel over the training patches."""
-    low, high = np.float32(np.inf), np.float32(-np.inf)
-    for pixels in batches(samples.part("train").pixels, 256):
-        patches = samples.patches.gather(pixels)
-        low = np.minimum(low, patches.min(axis=(0, 1, 2)))
-        high = np.maximum(high, patches.max(axis=(0, 1, 2)))
-    return np.asarray(high - low)
+    arrays = attribution_arrays(first, components)
+    if len(look.variants) > 1:
+        results = found[look.request.method]
+        arrays["variants"] = np.asarray(look.labels)
+        arrays["variant_attributions"] = np.stack([result.maps for result in results])
+        arrays["variant_similarity"] = np.stack(similarities(results))
+    return arrays

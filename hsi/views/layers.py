@@ -19,7 +19,7 @@ def show(look: Look) -> list[Path]:
     """Figures of the input and of every layer, or one file of arrays."""
     module = explain.load(look.request.method)
     layers: list[LayerActivations] = module.activations(
-        look.model,
+        look.first.own,
         look.chosen.inputs,
         layers=look.request.layers or None,
         batch_size=look.request.batch_size,
@@ -32,12 +32,13 @@ def show(look: Look) -> list[Path]:
     if look.request.format == "npz":
         return [look.write_arrays(activation_arrays(layers))]
     _check_one_figure(look, len(layers))
-    output = module.layer_names(look.model)[-1]
+    output = module.layer_names(look.first.own, look.chosen.inputs.shape[1:])[-1]
     written = []
-    for place in range(len(look.chosen.pixels)):
-        stem = draw.stem(look, place)
+    for place in range(len(look.chosen.keys)):
+        stem = look.stem(place)
         if look.request.output_file is None:
-            written.append(look.write_figure(draw.tiles(look, {}, [place]), f"{stem}_00_input"))
+            figure = draw.tiles(look, {}, [place])
+            written.append(look.write_figure(figure, f"{stem}_00_input"))
         for number, layer in enumerate(layers, start=1):
             figure = draw.activation(look, layer, place, last=layer.layer == output)
             name = layer.layer.replace("/", "_")
@@ -46,7 +47,7 @@ def show(look: Look) -> list[Path]:
 
 
 def _check_one_figure(look: Look, layers: int) -> None:
-    file, samples = look.request.output_file, len(look.chosen.pixels)
+    file, samples = look.request.output_file, len(look.chosen.keys)
     if file and layers * samples > 1:
         raise SettingsError(
             f"output: {file.name} can hold one figure, asked for are {layers} layers of {samples} "

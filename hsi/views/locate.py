@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsi.deploy.tflite import TFLiteModel
+from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
 from hsi.models.files import read_config, refuse_code
 from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.request import Request
 
-MODEL_ENDINGS = (".h5", ".keras")
+MODEL_ENDINGS = (".h5", ".keras", TFLITE)
+SAVED_MODEL = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -22,44 +25,57 @@ class Located:
     Attributes:
         path: of the file.
         run: the run in whose folder it lies; None where there is none.
-        input_shape: (rows, cols, channels) of a sample, None where free or not told by the file.
+        input_shape: of a sample, None where free; None itself where the file does not tell.
         notes: what the user should know, a sentence each.
     """
 
     path: Path
     run: Run | None
-    input_shape: tuple[int | None, int | None, int | None]
+    input_shape: tuple[int | None, ...] | None
     notes: tuple[str, ...] = ()
 
 
-def locate(request: Request) -> Located:
-    """The model file that a request means; loads no TensorFlow.
+def locate(file: str, request: Request) -> Located:
+    """The model file that is meant; loads no TensorFlow.
 
     A bare name that is not in the current folder is looked for in the runs under outputs/: the
     newest one that agrees with the options given is taken, and a note says which.
 
+    Args:
+        file: one of `request.files`.
+
     Raises:
-        ModelError: no such file, or no Keras model for patches in it.
+        ModelError: no such file, or no model in it.
         SettingsError: options that contradict the run.
         DataError: a damaged run file beside the model.
     """
-    path, notes = Path(request.file), []
+    path, notes = Path(file), []
     if not path.exists() and path.parent == Path() and len(path.parts) == 1:
-        path = _in_outputs(request)
-        notes.append(f"{request.file} is not in this folder; taken is {path}, of the newest run.")
-    if path.is_dir():
+        path = _in_outputs(file, request)
+        notes.append(f"{file} is not in this folder; taken is {path}, of the newest run.")
+    saved_model = (path / SAVED_MODEL).is_file()
+    if path.is_dir() and not saved_model:
         raise ModelError(
             f"{path}: expected a model file, got a folder; {_known_files(path) or 'none in it'}."
         )
-    if not path.is_file():
+    if not path.exists():
         known = _known_files(path.parent)
         raise ModelError(f"{path}: no such model file{f'; there is {known}' if known else ''}.")
-    config = read_config(path)
-    refuse_code(config, path)
+    shape = None if saved_model else _checked_shape(path, trust=request.trust)
     run = open_run(path.parent) if (path.parent / RUN_FILE).is_file() else None
     if run and (difference := contradiction(run, request)):
         raise SettingsError(f"{path}: {difference}; leave the option out.")
-    return Located(path, run, _patch_shape(config, path), tuple(notes))
+    return Located(path, run, shape, tuple(notes))
+
+
+def _checked_shape(path: Path, *, trust: bool) -> tuple[int | None, ...] | None:
+    """The shape of a sample that a file says it takes, from a file that runs no strange code."""
+    if path.suffix.lower() == TFLITE:
+        return TFLiteModel(path).input_shape
+    config = read_config(path)
+    if not trust:
+        refuse_code(config, path)
+    return _input_shape(config)
 
 
 def contradiction(run: Run, request: Request) -> str:
@@ -99,26 +115,26 @@ def _in_words(value: Any) -> str:
     return "none" if value is None else f"{value}"
 
 
-def _in_outputs(request: Request) -> Path:
+def _in_outputs(file: str, request: Request) -> Path:
     """The file of that name in the newest run that agrees with the request."""
     runs = recent_runs()
-    holding = [run for run in runs if run.path(request.file).is_file()]
+    holding = [run for run in runs if run.path(file).is_file()]
     for run in holding:
         if not contradiction(run, request):
-            return run.path(request.file)
+            return run.path(file)
     if holding:
         raise SettingsError(
-            f"{holding[0].path(request.file)}: {contradiction(holding[0], request)}; "
+            f"{holding[0].path(file)}: {contradiction(holding[0], request)}; "
             "leave the option out, or give the path of another file."
         )
     if not runs:
         raise ModelError(
-            f"{request.file}: no such model file, and no run under {OUTPUTS}/; "
+            f"{file}: no such model file, and no run under {OUTPUTS}/; "
             "make one with generate_model.py."
         )
     known = _known_files(runs[0].folder) or "no model yet"
     raise ModelError(
-        f"{request.file}: no such model file here or in a run under {OUTPUTS}/; "
+        f"{file}: no such model file here or in a run under {OUTPUTS}/; "
         f"the newest run, {runs[0].folder}, has {known}."
     )
 
@@ -128,30 +144,6 @@ def _known_files(folder: Path) -> str:
         return ""
     names = sorted(p.name for p in folder.iterdir() if p.suffix in MODEL_ENDINGS and p.is_file())
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _patch_shape(
-    config: Mapping[str, Any], path: Path
-) -> tuple[int | None, int | None, int | None]:
-    """Rows, columns and channels that a model takes, as its configuration tells them.
-
-    Raises:
-        ModelError: a model of other samples than odd, square patches.
-    """
-    shape = _input_shape(config)
-    if shape is None:
-        return None, None, None
-    sizes = " x ".join("any" if s is None else str(s) for s in shape)
-    if len(shape) != 3:
-        raise ModelError(
-            f"{path}: expected a model of patches (rows x cols x channels), it takes {sizes}."
-        )
-    rows, cols, channels = shape
-    if rows != cols or (rows is not None and rows % 2 == 0):
-        raise ModelError(
-            f"{path}: expected a model of square patches with an odd side, it takes {sizes}."
-        )
-    return rows, cols, channels
 
 
 def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | None:

@@ -1,18 +1,20 @@
-"""A look: everything that a method needs to show something, and where it writes."""
+"""A look: everything that a method needs to show something."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi.views.arrays import common_arrays, save_arrays
+from hsi.views.arrays import common_arrays
 from hsi.views.choose import Chosen
+from hsi.views.opened import Opened, Subject
+from hsi.views.output import Output
 from hsi.views.request import Request
-from hsi.views.subject import Say, Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,37 +22,72 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """A method on some samples of a model.
+    """A method on some samples of one or several variants.
 
     Attributes:
         request: what was asked for.
-        subject: the model file and its samples.
-        model: the network.
+        variants: the model files, each with its samples; the first is what others are compared
+            with.
         chosen: the samples looked at.
-        folder: for what is written, unless the request names a file.
-        say: told of everything worth a line.
+        output: where it is written.
     """
 
     request: Request
-    subject: Subject
-    model: Any
+    variants: Sequence[Opened]
     chosen: Chosen
-    folder: Path
-    say: Say
+    output: Output
+
+    @property
+    def first(self) -> Opened:
+        return self.variants[0]
+
+    @property
+    def subject(self) -> Subject:
+        """The samples of the first variant."""
+        return self.first.subject
+
+    @property
+    def photographed(self) -> bool:
+        """Whether the samples are images of files of their own, of which no class is known."""
+        return self.request.photographed
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """(n, rows, cols, channels) the samples as they are shown and attributed."""
+        return self.subject.shown(self.chosen.keys)
+
+    @property
+    def labels(self) -> list[str]:
+        """A name for each variant, no two the same."""
+        known = [opened.label for opened in self.variants]
+        if len(set(known)) == len(known):
+            return known
+        paths = [str(opened.path) for opened in self.variants]
+        return paths if len(set(paths)) == len(paths) else [
+            f"{i} {path}" for i, path in enumerate(paths, start=1)
+        ]  # fmt: skip
+
+    def stem(self, place: int, suffix: str = "") -> str:
+        """The name of a sample's figure: method, sample, and the class where it was asked."""
+        name = f"{self.request.stem}_{self.subject.stem(self.chosen.keys[place])}"
+        if self.request.klass is not None and self.request.kind == "attribution":
+            name += f"_class{self.class_number(int(self.chosen.explained[place]))}"
+        return name + suffix
+
+    def class_number(self, index: int) -> int:
+        """The published number of a class; of images its index."""
+        numbers = getattr(self.subject, "class_numbers", None)
+        return index if numbers is None else int(numbers[index])
+
+    def say(self, line: str) -> None:
+        """Tell the user something worth a line."""
+        self.output.say(line)
 
     def write_figure(self, figure: Figure, stem: str) -> Path:
-        """Save a figure under the name asked for, else `stem` in the folder, and say where."""
-        from hsi.plots import save_figure
-
-        path = self.request.output_file or self.folder / f"{stem}.{self.request.format}"
-        save_figure(figure, path)
-        self.say(f"Written: {path}")
-        return path
+        """Save a figure, and say where."""
+        return self.output.figure(figure, stem)
 
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Save arrays together with those that every .npz has, and say where."""
-        method = self.request.method
-        path = self.request.output_file or self.folder / f"{method}.npz"
-        save_arrays(path, {**common_arrays(self.subject, self.chosen, method), **arrays})
-        self.say(f"Written: {path}")
-        return path
+        common = common_arrays(self.subject, self.inputs, self.chosen, self.request.method)
+        return self.output.arrays({**common, **arrays})

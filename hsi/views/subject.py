@@ -1,15 +1,18 @@
-"""The subject of a look: a model together with the samples that it was made for."""
+"""The subject of a look: the samples that models were made for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from hsi import bands
+from hsi.deploy.variant import sizes_text
 from hsi.errors import ModelError, SettingsError
+from hsi.patches import Patches
 from hsi.pipeline.job import samples_of
 from hsi.runs import Run
 from hsi.samples import Samples, class_numbers, open_samples
@@ -18,33 +21,38 @@ from hsi.settings import Settings
 from hsi.views.locate import Located
 from hsi.views.request import Request
 
-if TYPE_CHECKING:
-    import tf_keras as keras
-
 Say = Callable[[str], None]
 
 SCALED = {"standard": "standardised", "minmax": "min-max scaled", "none": "raw"}
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model file with its samples; the network itself is opened by `open_network`.
+class SceneSubject:
+    """A scene, prepared as a network takes it, and as its attributions are shown.
 
     Attributes:
-        path: the model file.
-        run: that it belongs to, or None.
+        run: that the samples come from, or None.
         samples: scene, split, preparation and patches.
         scaling: of the bands: "standard", "minmax" or "none".
+        space: what is attributed: "bands", "counts" or "components".
     """
 
-    path: Path
     run: Run | None
     samples: Samples
     scaling: str
+    space: str = "bands"
 
     @property
     def scene(self) -> Scene:
         return self.samples.scene
+
+    @property
+    def name(self) -> str:
+        return self.scene.name
+
+    @property
+    def synthetic(self) -> bool:
+        return self.scene.synthetic
 
     @property
     def reduced(self) -> bool:
@@ -52,40 +60,42 @@ class Subject:
         return self.samples.preparation.reducer != "none"
 
     @property
+    def of_components(self) -> bool:
+        """Whether what is shown are components."""
+        return self.reduced and self.space == "components"
+
+    @property
     def unit(self) -> str:
-        """What a channel of the input is: "band" or "component"."""
-        return "component" if self.reduced else "band"
+        """What a channel of what is shown is: "band" or "component"."""
+        return "component" if self.of_components else "band"
 
     @property
     def numbers(self) -> np.ndarray:
-        """(channels,) the number of each input channel: in the sensor's list, or from 1."""
-        if self.reduced:
+        """(channels,) the number of each channel shown: in the sensor's list, or from 1."""
+        if self.of_components:
             return np.arange(1, self.samples.preparation.channels + 1)
         return self.scene.sensor_bands()
 
     @property
     def wavelengths(self) -> np.ndarray | None:
-        """(channels,) nm of each input channel; None for components or where unknown."""
-        return None if self.reduced else self.scene.wavelengths
+        """(channels,) nm of each channel shown; None for components or where unknown."""
+        return None if self.of_components else self.scene.wavelengths
 
     @property
     def input_words(self) -> str:
         """What an input value is, for a colour bar."""
-        if self.reduced:
+        if self.of_components:
             return f"{self.samples.preparation.reducer} component"
-        return f"{SCALED[self.scaling]} input"
+        return "sensor counts" if self.space == "counts" else f"{SCALED[self.scaling]} input"
 
     @property
-    def variant(self) -> str:
-        """The variant's name in the run, "" where it is not on record."""
-        entry = self.run.record["variants"].get(self.path.name) if self.run else None
-        return str(entry["row"]["variant"]) if entry else ""
+    def classes(self) -> int:
+        return len(self.scene.classes)
 
     @property
-    def title(self) -> str:
-        """File, variant and scene in one line."""
-        variant = f" ({self.variant})" if self.variant else ""
-        return f"{self.path.name}{variant} on {self.scene.name}"
+    def class_numbers(self) -> np.ndarray:
+        """(classes + 1,) published numbers; the last, for index -1, is 0: unlabelled."""
+        return np.array([*self.scene.classes, 0])
 
     def class_text(self, index: int) -> str:
         """Number and name of a class index; -1 is unlabelled."""
@@ -94,8 +104,85 @@ class Subject:
         number = self.scene.classes[index]
         return f"{number} {self.scene.class_names[number]}"
 
+    def class_index(self, text: str) -> int:
+        """Index of the class of this published number or name.
 
-def open_subject(request: Request, located: Located, *, say: Say) -> Subject:
+        Raises:
+            SettingsError: no such class, or the name of several.
+        """
+        numbers = class_numbers(self.scene, (text,))
+        if len(numbers) != 1:
+            raise SettingsError(
+                f"class: expected one number or name, got {text!r}, a set of classes."
+            )
+        return self.scene.classes.index(numbers[0])
+
+    @cached_property
+    def patches(self) -> Patches:
+        """The patches of what is shown; those of the network where that is the same."""
+        preparation = self.samples.preparation
+        if self.space == "counts":
+            return Patches(np.asarray(self.scene.cube), self.samples.patches.patch_size)
+        if not self.reduced or self.space == "components":
+            return self.samples.patches
+        unreduced = replace(preparation, reducer="none")
+        return Patches(bands.apply(unreduced, self.scene.cube), self.samples.patches.patch_size)
+
+    def shown(self, keys: np.ndarray) -> np.ndarray:
+        """(n, patch, patch, channels) of what is shown, around flat pixel numbers (n,)."""
+        return self.patches.gather(keys)
+
+    def own(self, keys: np.ndarray) -> np.ndarray:
+        """The same patches as the network takes them."""
+        return self.samples.patches.gather(keys)
+
+    def true(self, keys: np.ndarray) -> np.ndarray:
+        """(n,) class indices, -1 where unlabelled."""
+        return self.scene.class_indices().ravel()[keys]
+
+    def place(self, key: int) -> str:
+        """A sample in words: its pixel, and its part of the split."""
+        row, col = divmod(int(key), self.scene.cols)
+        split = self.samples.split
+        masks: dict[str, Any] = {
+            "test": split.test, "training": split.train, "validation": split.validation,
+        }  # fmt: skip
+        part = next((name for name, mask in masks.items() if mask[row, col]), "in no part")
+        return f"pixel {row},{col} ({part})"
+
+    def stem(self, key: int) -> str:
+        """A sample in the name of a file."""
+        row, col = divmod(int(key), self.scene.cols)
+        return f"{row}_{col}"
+
+    @property
+    def note(self) -> str:
+        """What is said under every figure: the split, and how far its numbers can be trusted."""
+        split = self.samples.split
+        parts = [
+            f"Split {split.method}, seed {split.seed}, leakage {100 * split.leakage:.1f} % "
+            f"at patch {split.patch_size}."
+        ]
+        if self.wavelengths is not None and self.scene.wavelengths_approximate:
+            parts.append("Wavelengths are a linear approximation.")
+        return " ".join(parts)
+
+    def check_model(self, path: Any, shape: tuple[int | None, ...], classes: int) -> None:
+        """Refuse a network of other patches or of other classes (`ModelError`)."""
+        wanted = self.samples.patches.shape
+        if len(shape) != 3 or any(s not in (None, w) for s, w in zip(shape, wanted, strict=True)):
+            raise ModelError(
+                f"{path}: expected a network that takes patches of {sizes_text(wanted)}, "
+                f"it takes {sizes_text(shape)}."
+            )
+        if classes != self.classes:
+            raise ModelError(
+                f"{path}: the model tells {classes} classes apart, {self.name} "
+                f"has {self.classes}; choose those of its training with --classes."
+            )
+
+
+def open_scene_subject(request: Request, located: Located, *, say: Say) -> SceneSubject:
     """The samples that a model was made for; loads no TensorFlow.
 
     With a run they are those of the run. Without one, the preparation is fitted anew on the
@@ -106,71 +193,52 @@ def open_subject(request: Request, located: Located, *, say: Say) -> Subject:
         ModelError: a model of other patches or another number of bands or components.
         DataError: whatever is wrong with the data.
     """
+    side, channels = _patch_shape(located)
     if located.run is None:
-        subject = _without_run(request, located, say)
+        subject = _without_run(request, located, side, say)
     else:
-        _check_patch(located, located.run.record.get("split", {}).get("patch_size"), "the run has")
-        samples = samples_of(located.run, say=say)
-        subject = Subject(located.path, located.run, samples, located.run.settings.scaling)
-    _check_channels(subject, located.input_shape[2])
+        run = located.run
+        _check_patch(located, side, run.record.get("split", {}).get("patch_size"), "the run has")
+        samples = samples_of(run, say=say)
+        subject = SceneSubject(run, samples, run.settings.scaling, request.space)
+    _check_channels(subject, located, channels)
     return subject
 
 
-def open_network(subject: Subject) -> keras.Model:
-    """The network of a subject, checked against the classes and patches; loads TensorFlow.
+def _patch_shape(located: Located) -> tuple[int | None, int | None]:
+    """Side and channels of the patches that a model file says it takes; None where free.
 
     Raises:
-        ModelError: a file that does not open, or a network of other classes or other patches.
+        ModelError: a model of other samples than odd, square patches.
     """
-    from hsi.models.files import load_model
-    from hsi.quiet import start_tensorflow
-
-    start_tensorflow()
-    model = load_model(subject.path)
-    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if not isinstance(inputs, tuple) or not isinstance(outputs, tuple) or len(outputs) != 2:
+    shape = located.input_shape
+    if shape is None:
+        return None, None
+    if len(shape) != 3:
         raise ModelError(
-            f"{subject.path}: expected a network with one input and one output of "
-            f"(samples, classes), got an input of {inputs} and an output of {outputs}."
+            f"{located.path}: expected a model of patches (rows x cols x channels), it takes "
+            f"{sizes_text(shape)}; give it samples with --image or --array."
         )
-    wanted = subject.samples.patches.shape
-    if len(inputs) != 4 or any(s not in (None, w) for s, w in zip(inputs[1:], wanted, strict=True)):
+    rows, cols, channels = shape
+    if rows != cols or (rows is not None and rows % 2 == 0):
         raise ModelError(
-            f"{subject.path}: expected a network that takes patches of {_sizes(wanted)}, "
-            f"it takes {_sizes(inputs[1:])}."
+            f"{located.path}: expected a model of square patches with an odd side, it takes "
+            f"{sizes_text(shape)}; give it samples with --image or --array."
         )
-    classes = len(subject.scene.classes)
-    if outputs[1] != classes:
-        raise ModelError(
-            f"{subject.path}: the model tells {outputs[1]} classes apart, {subject.scene.name} "
-            f"has {classes}; choose those of its training with --classes."
-        )
-    return model
+    return rows, channels
 
 
-def class_index(subject: Subject, text: str) -> int:
-    """Index of the class of this published number or name.
-
-    Raises:
-        SettingsError: no such class, or the name of several.
-    """
-    numbers = class_numbers(subject.scene, (text,))
-    if len(numbers) != 1:
-        raise SettingsError(f"class: expected one number or name, got {text!r}, a set of classes.")
-    return subject.scene.classes.index(numbers[0])
-
-
-def _without_run(request: Request, located: Located, say: Say) -> Subject:
+def _without_run(request: Request, located: Located, side: int | None, say: Say) -> SceneSubject:
     if "dataset" not in request.data:
         raise SettingsError(
             f"{located.path}: no run.json beside it; say what it was trained on with --dataset "
-            "(and --band_selection, --components, --split ... as in generate_model.py)."
+            "(and --band_selection, --components, --split ... as in generate_model.py), or give "
+            "it samples with --image or --array."
         )
     given: dict[str, Any] = dict(request.data)
     settings = Settings(model=request.model or "cao", seed=request.seed, **given).check()
-    side = located.input_shape[0]
     if settings.patch_size is not None:
-        _check_patch(located, settings.patch_size, "--patch_size is")
+        _check_patch(located, side, settings.patch_size, "--patch_size is")
     patch_size = side or settings.patch_size
     if patch_size is None:
         raise SettingsError(
@@ -182,11 +250,10 @@ def _without_run(request: Request, located: Located, say: Say) -> Subject:
         f"{np.count_nonzero(samples.split.train)} training pixels of --split {settings.split} "
         f"(seed {settings.seed}); it may differ from that of the model's training."
     )
-    return Subject(located.path, None, samples, settings.scaling)
+    return SceneSubject(None, samples, settings.scaling, request.space)
 
 
-def _check_patch(located: Located, patch_size: int | None, whose: str) -> None:
-    side = located.input_shape[0]
+def _check_patch(located: Located, side: int | None, patch_size: int | None, whose: str) -> None:
     if None not in (side, patch_size) and side != patch_size:
         raise ModelError(
             f"{located.path}: the model takes patches of {side} x {side} pixels, "
@@ -194,19 +261,15 @@ def _check_patch(located: Located, patch_size: int | None, whose: str) -> None:
         )
 
 
-def _check_channels(subject: Subject, channels: int | None) -> None:
+def _check_channels(subject: SceneSubject, located: Located, channels: int | None) -> None:
     have = subject.samples.patches.channels
     if channels not in (None, have):
         if subject.reduced:
-            prepared = f"the preparation gives {have} {subject.unit}s"
+            prepared = f"the preparation gives {have} components"
         else:
-            prepared = f"{subject.scene.name} has {have} bands"
+            prepared = f"{subject.name} has {have} bands"
         raise ModelError(
-            f"{subject.path}: a model trained on another band count: it takes {channels} "
+            f"{located.path}: a model trained on another band count: it takes {channels} "
             f"channels, {prepared}; name the data of its training with --dataset, "
             "--band_selection and --components."
         )
-
-
-def _sizes(shape: tuple[int | None, ...]) -> str:
-    return " x ".join("any" if s is None else str(s) for s in shape)

@@ -31,6 +31,7 @@ def load(
     signature: str | None = None,
     output: str | int | None = None,
     relu: Callable[[Any], Any] | None = None,
+    rounded: bool = True,
 ) -> DifferentiableModel:
     """Open a `.tflite` file as a differentiable model.
 
@@ -40,6 +41,8 @@ def load(
         output: name or number of a tensor, where there are several outputs, or to stop earlier.
         relu: replaces every ReLU, fused ones included: a function that returns max(x, 0) with a
             gradient of its own, for guided backpropagation and deconvolution.
+        rounded: compute what the file computes; without it the smooth form, which clips and does
+            not round (see `DifferentiableModel.smooth`).
 
     Raises:
         ModelError: missing, damaged, control flow, an operator that is not known (named, with
@@ -48,4 +51,4 @@ def load(
     graph = read(path, signature=signature)
     from hsi.deploy.differentiable.model import DifferentiableModel
 
-    return DifferentiableModel(graph, name=str(path), output=output, relu=relu)
+    return DifferentiableModel(graph, name=str(path), output=output, relu=relu, rounded=rounded)

@@ -53,6 +53,7 @@ class Call:
         operator: what is computed.
         batch: samples in this evaluation (a scalar tensor).
         file_batch: samples that the file's shapes speak of, mostly 1.
+        rounded: values are rounded to their grids; else only clipped to its range.
 
     Args:
         relu: replaces every ReLU.
@@ -69,8 +70,9 @@ class Call:
         batch: tf.Tensor,
         relu: Relu | None = None,
         open_ended: bool = False,
+        rounded: bool = True,
     ) -> None:
-        self.operator, self.batch = operator, batch
+        self.operator, self.batch, self.rounded = operator, batch, rounded
         self._open_ended = open_ended
         self._graph, self._values, self._constants, self._relu = graph, values, constants, relu
         self.file_batch = max(1, (graph.tensors[graph.inputs[0]].shape or (1,))[0])
@@ -149,7 +151,7 @@ class Call:
         """Input `i`, quantized with one scale, as levels minus zero point (whole floats)."""
         tensor, quantization = self.tensor(i), self.grid(i)
         if tensor.data is None:
-            return rounding.levels(self.value(i), quantization)
+            return rounding.levels(self.value(i), quantization, rounded=self.rounded)
         return self.kept(i, "centred", lambda data: rounding.centred(data, quantization))
 
     def activate(self, x: tf.Tensor) -> tf.Tensor:
@@ -184,7 +186,13 @@ class Call:
         y = self.activate(y)
         if not self.output().quantized:
             return y
-        return rounding.snap(y, self.output(), rounding=rounding_, open_ended=self._open_ended)
+        return rounding.snap(
+            y,
+            self.output(),
+            rounding=rounding_,
+            open_ended=self._open_ended,
+            rounded=self.rounded,
+        )
 
     def store_steps(
         self,
@@ -210,7 +218,12 @@ class Call:
             low, high = (v / grid.scale for v in RELU_RANGES[name])
             exact = tf.clip_by_value(exact, np.round(low), np.round(high))
         return rounding.to_grid(
-            steps, output, rounding=rounding_, exact=exact, open_ended=self._open_ended
+            steps,
+            output,
+            rounding=rounding_,
+            exact=exact,
+            open_ended=self._open_ended,
+            rounded=self.rounded,
         )
 
     def moved(self, y: tf.Tensor) -> tf.Tensor:
@@ -221,7 +234,7 @@ class Call:
         a, b = source.quantization, output.quantization
         if a and b and a.scale == b.scale and a.zero_point == b.zero_point:
             return y
-        return rounding.snap(y, output)
+        return rounding.snap(y, output, rounded=self.rounded)
 
 
 Function = Callable[[Call], "tf.Tensor | Sequence[tf.Tensor]"]

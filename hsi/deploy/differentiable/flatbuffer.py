@@ -128,6 +128,8 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    output_names: Mapping[int, str] = field(default_factory=dict)
+    """What the file's signature calls the outputs: of Keras, the layers that make them."""
 
     def with_constants(self, values: Mapping[int, np.ndarray], like: Mapping[int, Tensor]) -> Graph:
         """The graph with some tensors known beforehand.
@@ -219,7 +221,20 @@ class _Reader:
             operators,
             _indices(subgraph.InputsAsNumpy(), len(tensors)),
             _indices(subgraph.OutputsAsNumpy(), len(tensors)),
+            self._output_names(number),
         )
+
+    def _output_names(self, number: int) -> dict[int, str]:
+        """Number of a tensor -> what a signature of this subgraph calls it."""
+        found = {}
+        for i in range(self.count(self.model.SignatureDefsLength(), "signatures")):
+            entry = self.model.SignatureDefs(i)
+            if entry.SubgraphIndex() != number:
+                continue
+            for k in range(self.count(entry.OutputsLength(), "outputs of a signature")):
+                output = entry.Outputs(k)
+                found[int(output.TensorIndex())] = _text(output.Name())
+        return found
 
     def _subgraph(self, signature: str | None) -> int:
         count = self.count(self.model.SubgraphsLength(), "subgraphs")

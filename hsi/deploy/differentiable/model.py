@@ -57,7 +57,8 @@ class DifferentiableModel:
         name: what messages call it.
         output: name or number of the output tensor, where the graph has several.
         relu: replaces every ReLU; it must return max(x, 0) and is free in its gradient.
-        constants: share those of another model of the same graph.
+        rounded: compute what the file computes; else its smooth form, see `smooth`.
+        constants: share those of another model of the same graph, which has been tried before.
 
     Attributes:
         input_shape: of one sample; None where the file leaves an axis free.
@@ -67,6 +68,10 @@ class DifferentiableModel:
         layers: the outputs of all operators.
         tensors: names of all computed tensors with their shapes, the input's first.
         relus: how many ReLUs there are, fused ones included; `relu` replaces them all.
+        rounded: whether values are rounded as the file does it.
+        graph: the file's facts, constants unfolded.
+        names: of all the file's tensors, by their numbers, made unique.
+        output: number of the output tensor.
 
     Raises:
         ModelError: an operator that is not known, several inputs, or a graph that does not fit
@@ -80,26 +85,29 @@ class DifferentiableModel:
         name: str = "model",
         output: str | int | None = None,
         relu: Relu | None = None,
+        rounded: bool = True,
         constants: Constants | None = None,
     ) -> None:
-        self._name, self._relu = name, relu
+        self._name, self._relu, self.rounded = name, relu, rounded
         _check_known(graph, name)
         self.kind = kind_of(graph)
-        self._graph = graph = fold(graph)
+        self.graph = graph = fold(graph)
         self._constants = constants or Constants()
-        self._names = _unique_names(graph)
+        self.names = _unique_names(graph)
         self._input = graph.tensors[_only(graph.inputs, name, "input")]
         self._output = self._choose_output(output)
+        self.output = self._output.index
         self.input_shape = _free(self._input)[1:]
         self.classes = (self._output.shape or (1,))[-1]
         self.layers = self._layers()
-        self.tensors = {self._names[self._input.index]: _free(self._input)} | {
+        self.tensors = {self.names[self._input.index]: _free(self._input)} | {
             layer.name: layer.shape for layer in self.layers
         }
         self.relus = sum(_has_relu(op.kind, op.options) for op in graph.operators)
         self._functions: dict[Any, Callable[[tf.Tensor], Any]] = {}
-        # traced now, so that a file that does not fit together is refused here and not later
-        self._function(("scores",)).get_concrete_function(self._spec)
+        if constants is None:
+            # traced now, so that a file that does not fit together is refused here and not later
+            self._function(("scores",)).get_concrete_function(self._spec)
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """(n, ...) float32 -> (n, classes) scores in real units, differentiable.
@@ -125,17 +133,54 @@ class DifferentiableModel:
         Raises:
             ModelError: no such tensor (the closest names are listed), or samples of another shape.
         """
-        wanted = tuple(self._tensor_index(name) for name in names)
+        wanted = tuple(self.tensor_index(name) for name in names)
         found = self._function(("activations", *wanted))(self._checked(inputs))
         return dict(zip(names, found, strict=True))
 
+    def evaluate(
+        self, inputs: tf.Tensor, tensors: Sequence[str | int] = (), *, answers: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Logits (n, classes) and tensors of one evaluation that is not compiled.
+
+        A tape can therefore differentiate the logits with respect to the tensors. In a function
+        that is compiled around it nothing is computed twice.
+
+        Args:
+            inputs: (n, ...) float32.
+            tensors: by name or number.
+            answers: what the model answers instead of the logits, softmax included; otherwise a
+                final softmax hands its input on, also where it is among the tensors.
+
+        Raises:
+            ModelError: no such tensor, or samples of another shape.
+        """
+        wanted = [self.tensor_index(name) for name in tensors]
+        through, last = (
+            (frozenset[int](), -1) if answers else (self.through(), self._logits_operator())
+        )
+        values = self._evaluate(self._checked(inputs), through, last)
+        return self._value(values, self.output), [self._value(values, i) for i in wanted]
+
     def with_relu(self, relu: Relu | None) -> DifferentiableModel:
         """The same model with another gradient of every ReLU; weights are shared."""
+        return self._like(relu=relu, rounded=self.rounded)
+
+    def smooth(self) -> DifferentiableModel:
+        """The same file without the rounding of its activations; weights are shared.
+
+        Weights stay as they are stored and values are clipped to the ranges that the file was
+        calibrated for, but not rounded to their grids; the logits are not clipped either. This is
+        the function whose gradient the model has, so it can be integrated.
+        """
+        return self._like(relu=self._relu, rounded=False)
+
+    def _like(self, *, relu: Relu | None, rounded: bool) -> DifferentiableModel:
         return DifferentiableModel(
-            self._graph,
+            self.graph,
             name=self._name,
-            output=self._output.index,
+            output=self.output,
             relu=relu,
+            rounded=rounded,
             constants=self._constants,
         )._of_kind(self.kind)
 
@@ -167,7 +212,7 @@ class DifferentiableModel:
                     values = self._evaluate(inputs)
                     return [self._value(values, index) for index in wanted]
                 if purpose == "logits":
-                    values = self._evaluate(inputs, self._through(), self._logits_operator())
+                    values = self._evaluate(inputs, self.through(), self._logits_operator())
                 else:
                     values = self._evaluate(inputs)
                 return self._value(values, self._output.index)
@@ -189,19 +234,20 @@ class DifferentiableModel:
 
         The gradient of the operator `open_ended` is not cut where its output is clipped.
         """
-        values = {self._input.index: _as_input(inputs, self._input)}
+        values = {self._input.index: _as_input(inputs, self._input, rounded=self.rounded)}
         batch = tf.shape(inputs)[0]
-        for operator in self._graph.operators:
+        for operator in self.graph.operators:
             call = Call(
                 operator,
-                self._graph,
+                self.graph,
                 values,
                 constants=self._constants,
                 batch=batch,
                 relu=self._relu,
                 open_ended=operator.index == open_ended,
+                rounded=self.rounded,
             )
-            if all(self._graph.tensors[i].data is not None for i in operator.outputs):
+            if all(self.graph.tensors[i].data is not None for i in operator.outputs):
                 continue
             try:
                 found = (
@@ -209,7 +255,7 @@ class DifferentiableModel:
                 )
                 outputs = found if isinstance(found, list) else [found]
                 for index, value in zip(operator.outputs, outputs, strict=True):
-                    values[index] = _checked_shape(value, self._graph.tensors[index])
+                    values[index] = _checked_shape(value, self.graph.tensors[index])
             except ModelError as error:
                 raise ModelError(f"{self._name}: {error}") from error
             except _BUILD_ERRORS as error:
@@ -219,9 +265,12 @@ class DifferentiableModel:
                 ) from error
         return values
 
-    def _through(self) -> frozenset[int]:
-        """A final softmax or sigmoid and the number formats behind it."""
-        made_by = {i: op for op in self._graph.operators for i in op.outputs}
+    def through(self) -> frozenset[int]:
+        """Numbers of the operators that `logits` looks through; none where there is no softmax.
+
+        They are a final softmax or sigmoid and the number formats behind it.
+        """
+        made_by = {i: op for op in self.graph.operators for i in op.outputs}
         passed: list[int] = []
         index = self._output.index
         while index in made_by:
@@ -237,8 +286,8 @@ class DifferentiableModel:
 
     def _logits_operator(self) -> int:
         """The operator that computes the logits: what stands behind it only passes them on."""
-        made_by = {i: op for op in self._graph.operators for i in op.outputs}
-        through, index = self._through(), self._output.index
+        made_by = {i: op for op in self.graph.operators for i in op.outputs}
+        through, index = self.through(), self._output.index
         while index in made_by:
             operator = made_by[index]
             if operator.index not in through and operator.kind not in _AFTER_SCORES:
@@ -248,18 +297,22 @@ class DifferentiableModel:
 
     def _choose_output(self, output: str | int | None) -> Tensor:
         if output is not None:
-            return self._graph.tensors[self._tensor_index(output)]
-        if len(self._graph.outputs) != 1:
-            names = ", ".join(repr(self._names[i]) for i in self._graph.outputs)
+            return self.graph.tensors[self.tensor_index(output)]
+        if len(self.graph.outputs) != 1:
+            names = ", ".join(repr(self.names[i]) for i in self.graph.outputs)
             raise ModelError(
-                f"{self._name}: expected one output, got {len(self._graph.outputs)}; "
+                f"{self._name}: expected one output, got {len(self.graph.outputs)}; "
                 f"choose with output=, one of {names or 'none'}."
             )
-        return self._graph.tensors[self._graph.outputs[0]]
+        return self.graph.tensors[self.graph.outputs[0]]
 
-    def _tensor_index(self, name: str | int) -> int:
-        """The number of a computed tensor."""
-        computed = {self._names[t.index]: t.index for t in self._graph.tensors if t.data is None}
+    def tensor_index(self, name: str | int) -> int:
+        """The number of a computed tensor.
+
+        Raises:
+            ModelError: no such tensor; the closest names are listed.
+        """
+        computed = {self.names[t.index]: t.index for t in self.graph.tensors if t.data is None}
         if isinstance(name, int):
             if name in computed.values():
                 return name
@@ -272,8 +325,8 @@ class DifferentiableModel:
         )
 
     def _layers(self) -> tuple[Layer, ...]:
-        tensors, found = self._graph.tensors, []
-        for operator in self._graph.operators:
+        tensors, found = self.graph.tensors, []
+        for operator in self.graph.operators:
             weights = [
                 tensors[i].name
                 for i in operator.inputs[1:]
@@ -283,7 +336,7 @@ class DifferentiableModel:
                 tensor = tensors[index]
                 if tensor.data is None:
                     names = keras_names([*weights, tensor.name])
-                    row = (self._names[index], operator.kind, _free(tensor), names)
+                    row = (self.names[index], operator.kind, _free(tensor), names)
                     found.append(Layer(*row, index, operator.index))
         return tuple(found)
 
@@ -322,17 +375,13 @@ def _unique_names(graph: Graph) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _hand_on(call: Call) -> tf.Tensor:
-    return call.value(0)
-
-
-def _as_input(inputs: tf.Tensor, tensor: Tensor) -> tf.Tensor:
+def _as_input(inputs: tf.Tensor, tensor: Tensor, *, rounded: bool) -> tf.Tensor:
     if tensor.quantized:
-        return rounding.snap(inputs, tensor)
+        return rounding.snap(inputs, tensor, rounded=rounded)
     if tensor.dtype in rounding.LIMITS:  # plain whole numbers, such as pixels of 0 to 255
         low, high = rounding.LIMITS[tensor.dtype]
         clipped = tf.clip_by_value(inputs, float(low), float(high))
-        return rounding.straight_through(clipped, tf.round(clipped))
+        return rounding.straight_through(clipped, tf.round(clipped)) if rounded else clipped
     return inputs
 
 

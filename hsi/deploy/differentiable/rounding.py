@@ -5,6 +5,8 @@ forward, a value is rounded to the nearest level and clipped to the levels its t
 back, rounding has slope 1 (Bengio, Leonard and Courville 2013, arXiv 1308.3432) and clipping has
 the slope of a clip: 1 for values that round to a level, 0 for those beyond the last one. So the
 gradient is that of the function without its stairs, saturation included.
+
+That function can be had, too: `rounded=False` clips to the grid's range and does not round.
 """
 
 from __future__ import annotations
@@ -52,13 +54,13 @@ def straight_through(smooth: tf.Tensor, exact: tf.Tensor) -> tf.Tensor:
     return tf.identity(exact), lambda upstream: (upstream, None)
 
 
-def levels(x: tf.Tensor, quantization: Quantization) -> tf.Tensor:
+def levels(x: tf.Tensor, quantization: Quantization, *, rounded: bool = True) -> tf.Tensor:
     """Levels minus zero point of values on their grid: whole numbers as floats.
 
     The slope is 1 / scale everywhere: a value on the grid has nothing to clip.
     """
     steps = x / safe(quantization.scale)
-    return straight_through(steps, tf.round(steps))
+    return straight_through(steps, tf.round(steps)) if rounded else steps
 
 
 def to_grid(
@@ -68,6 +70,7 @@ def to_grid(
     rounding: Round = half_even,
     exact: tf.Tensor | None = None,
     open_ended: bool = False,
+    rounded: bool = True,
 ) -> tf.Tensor:
     """Real values on the grid of `tensor` from unrounded steps (level - zero point).
 
@@ -78,14 +81,19 @@ def to_grid(
         exact: the rounded steps in the type of `steps`, where a kernel rounds in a way of its
             own; `steps` then only gives the gradient.
         open_ended: let the gradient through where values are clipped, too.
+        rounded: without it values are only clipped, and not even that where they are open-ended:
+            a function cannot be flat and have the slope of what is not.
 
     Returns:
         float32 real values; see the module for the gradient.
     """
     assert tensor.quantization is not None
     low, high = _range(tensor)
-    rounded = rounding(steps) if exact is None else exact
-    clipped = tf.clip_by_value(rounded, low, high)
+    if not rounded:
+        within = steps if open_ended else tf.clip_by_value(steps, low, high)
+        return tf.cast(within, tf.float32) * tensor.quantization.scale
+    nearest = rounding(steps) if exact is None else exact
+    clipped = tf.clip_by_value(nearest, low, high)
     if not open_ended:
         nearest = rounding(steps)
         steps *= tf.stop_gradient(tf.cast((nearest >= low) & (nearest <= high), steps.dtype))
@@ -94,13 +102,18 @@ def to_grid(
 
 
 def snap(
-    x: tf.Tensor, tensor: Tensor, *, rounding: Round = half_even, open_ended: bool = False
+    x: tf.Tensor,
+    tensor: Tensor,
+    *,
+    rounding: Round = half_even,
+    open_ended: bool = False,
+    rounded: bool = True,
 ) -> tf.Tensor:
-    """Real values rounded and clipped to the grid of `tensor` (one scale)."""
+    """Real values rounded and clipped to the grid of `tensor` (one scale); see `to_grid`."""
     assert tensor.quantization is not None
     scale = safe(tensor.quantization.scale)
     steps = x / tf.constant(scale, x.dtype)
-    return to_grid(steps, tensor, rounding=rounding, open_ended=open_ended)
+    return to_grid(steps, tensor, rounding=rounding, open_ended=open_ended, rounded=rounded)
 
 
 def real(data: np.ndarray, quantization: Quantization) -> np.ndarray:

@@ -54,7 +54,8 @@ def affine(
     x = call.value(data) if x is None else x
     if call.tensor(data).quantized and call.tensor(weights).quantized:
         return _integer(call, multiply, x, layout, indices)
-    if call.tensor(weights).quantized and call.data(weights) is not None and quantize is not None:
+    stored = call.tensor(weights).quantized and call.data(weights) is not None
+    if stored and quantize is not None and call.rounded:
         return _dynamic(call, multiply, x, layout, quantize, indices)
     if call.data(weights) is None:
         w = _reordered(call.value(weights), layout, call.tensor(weights))
@@ -76,7 +77,8 @@ def _integer(
         w = _reordered(call.levels(weights), layout, kernel)
     else:
         w = call.kept(weights, "levels", lambda d: layout(rounding.centred(d, kernel_grid)))
-    total = multiply(tf.cast(rounding.levels(x, grid), kind), tf.cast(w, kind))
+    steps = rounding.levels(x, grid, rounded=call.rounded)
+    total = multiply(tf.cast(steps, kind), tf.cast(w, kind))
     if call.given(bias):
         # as stored, whatever scale the file gives it: the kernels add whole numbers
         total += tf.cast(call.kept(bias, "stored", lambda d: d.astype(np.float64)), kind)

@@ -135,11 +135,12 @@ def transpose_conv(call: Call) -> tf.Tensor:
     """Inputs: output shape, weights, x, bias. The gradient of a convolution, as a layer."""
     strides = numbers_of(call, "strideH", "strideW")
     padding = padding_of(call)
-    rows, cols = call.numbers(0)[1:3]
+    # a batch that is left free makes the file compute the output's shape while running
+    sizes = call.value(0)[1:3] if call.data(0) is None else call.numbers(0)[1:3]
     channels = call.tensor(1).shape[0]
 
     def multiply(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        shape = tf.stack([tf.shape(x)[0], rows, cols, channels])
+        shape = tf.stack([tf.shape(x)[0], sizes[0], sizes[1], channels])
         return tf.nn.conv2d_transpose(x, w, shape, strides, padding)
 
     return affine(call, multiply, layout=lambda w: w.transpose(1, 2, 0, 3), indices=(2, 1, 3))

@@ -31,7 +31,7 @@ def quantize(call: Call) -> tf.Tensor:
         return _between(call)
     # the kernels multiply with the reciprocal, in float32
     inverse = np.float32(1) / rounding.safe(call.output_grid.scale)
-    return rounding.to_grid(x * inverse, target)
+    return rounding.to_grid(x * inverse, target, rounded=call.rounded)
 
 
 def _between(call: Call) -> tf.Tensor:
