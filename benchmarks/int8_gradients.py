@@ -78,7 +78,7 @@ def summary(values: np.ndarray) -> dict[str, Any]:
         "lowest": float(known.min()) if len(known) else None,
         "highest": float(known.max()) if len(known) else None,
         "unknown": int(len(values) - len(known)),
-        "values": [float(v) if np.isfinite(v) else None for v in values],
+        "values": [round(float(v), 5) if np.isfinite(v) else None for v in values],
     }
 
 

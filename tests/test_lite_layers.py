@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,23 +122,33 @@ def convert(model: Any, mode: str, folder: Path, calibration: np.ndarray) -> Pat
     return path
 
 
+class Files:
+    """Networks and their files, each made when a test first asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model, self.path = cache(self._model), cache(self._path)
+
+    @staticmethod
+    def _model(name: str) -> Any:
+        return {"residual": residual, "odd": odd, "cao": cao}[name]()
+
+    def _path(self, name: str, mode: str) -> Path:
+        calibration = {
+            "residual": samples(30, 8, 8, 6, seed=5),
+            "odd": samples(8, 8, 8, 4, seed=5),
+            "cao": spectra(60, seed=8)[0],
+        }[name]
+        return convert(_anew(self.model(name)), mode, self.folder, calibration)
+
+
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, dict[str, Path]]]:
-    folder = tmp_path_factory.mktemp("lite")
-    found = {}
-    for build, modes, calibration in (
-        (residual, ("float32", "int8"), samples(30, 8, 8, 6, seed=5)),
-        (odd, ("float32",), samples(8, 8, 8, 4, seed=5)),
-        (cao, INTEGERS, spectra(60, seed=8)[0]),
-    ):
-        model = build()
-        paths = {mode: convert(model, mode, folder, calibration) for mode in modes}
-        found[build.__name__] = _anew(model), paths
-    return found
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("lite"))
 
 
 def _anew(model: Any) -> Any:
-    """The same network that no converter has touched."""
+    """The same network; a converter leaves its marks on the layers that it has seen."""
     import tf_keras as keras
 
     clone = keras.models.clone_model(model)
@@ -146,12 +157,12 @@ def _anew(model: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def scores(files: dict[str, tuple[Any, dict[str, Path]]]) -> dict[str, tuple[Any, Any]]:
+def scores(files: Files) -> dict[str, tuple[Any, Any]]:
     """The Keras model and the score of its float file, by the network's name."""
     from hsi.deploy.lite_layers import lite_score
 
     names = ("residual", "odd")
-    return {name: (files[name][0], lite_score(files[name][1]["float32"])) for name in names}
+    return {name: (files.model(name), lite_score(files.path(name, "float32"))) for name in names}
 
 
 def close(found: np.ndarray, wanted: np.ndarray, limit: float = 1e-4) -> None:
@@ -167,7 +178,7 @@ def close(found: np.ndarray, wanted: np.ndarray, limit: float = 1e-4) -> None:
 def test_maps_of_a_float_file_are_those_of_the_keras_model(method: str, scores: Any) -> None:
     model, score = scores["residual"]
     x = samples(3, 8, 8, 6)
-    options = {"rise": {"masks": 50}} | dict.fromkeys(NOISY, {"samples": 5})
+    options = {"rise": {"masks": 50}} | {noisy: {"samples": 5} for noisy in NOISY}
     wanted = explain.attribute(method, model, x, **options.get(method, {}))
     found = explain.attribute(method, score, x, **options.get(method, {}))
     close(found.maps, wanted.maps)
@@ -227,7 +238,7 @@ def _keras_layers(model: Any) -> Any:
     return layered_of(score_of(model), method="test")
 
 
-def test_layers_that_are_shown_and_what_the_file_answers(scores: Any, files: Any) -> None:
+def test_layers_that_are_shown_and_what_the_file_answers(scores: Any, files: Files) -> None:
     from hsi.deploy.lite_layers import lite_score
 
     module = explain.load("activation_map")
@@ -236,7 +247,7 @@ def test_layers_that_are_shown_and_what_the_file_answers(scores: Any, files: Any
     fused_away = ["conv_0", "bn_0", "conv_2"]  # only what comes behind them is there
     keras_shown = [a.layer for a in module.activations(scores["residual"][0], x)]
     assert shown == [n for n in keras_shown if n not in fused_away]
-    path = files["residual"][1]["int8"]
+    path = files.path("residual", "int8")
     *_, last = module.activations(lite_score(path), x)
     interpreter = interpreted(path, x)
     (output,) = interpreter.get_output_details()
@@ -332,11 +343,11 @@ def test_an_output_that_is_no_logit_is_said(tmp_path: Path) -> None:
 # Whole numbers
 
 
-def test_methods_that_look_into_layers_work_on_whole_numbers(files: Any) -> None:
+def test_methods_that_look_into_layers_work_on_whole_numbers(files: Files) -> None:
     from hsi.deploy.lite_layers import lite_score
 
-    model, paths = files["residual"]
-    score, x = lite_score(paths["int8"]), samples(3, 8, 8, 6)
+    model, x = files.model("residual"), samples(2, 8, 8, 6)
+    score = lite_score(files.path("residual", "int8"))
     assert "int8" in score.notes[0]
     plain = explain.attribute("gradient", score, x).maps
     for method in ("guided_backprop", "deconvnet", "gradcam", "visual_backprop", "layer_attention"):
@@ -384,12 +395,14 @@ def test_the_smooth_form_is_clipped_and_not_rounded(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.smooth().logits(inputs), smooth.logits(inputs))
 
 
-@pytest.mark.parametrize("mode", INTEGERS)
-def test_contributions_to_a_score_of_whole_numbers_are_complete(mode: str, files: Any) -> None:
+@pytest.mark.parametrize(
+    "mode", [INTEGERS[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in INTEGERS[1:])]
+)
+def test_contributions_to_a_score_of_whole_numbers_are_complete(mode: str, files: Files) -> None:
     from hsi.deploy.lite_layers import lite_score
 
-    score = lite_score(files["cao"][1][mode])
-    smooth, (x, _) = lite_score(files["cao"][1][mode], smooth=True), spectra(12, seed=9)
+    score = lite_score(files.path("cao", mode))
+    smooth, (x, _) = lite_score(files.path("cao", mode), smooth=True), spectra(12, seed=9)
     assert smooth.smooth is None
     found = explain.attribute("integrated_gradient", score, x)
     assert found.completeness_error.max() < 0.01
@@ -406,12 +419,11 @@ def test_contributions_to_a_score_of_whole_numbers_are_complete(mode: str, files
     assert 0 < max(both) < 0.05 * np.abs(ends).max()
 
 
-def test_the_gradient_of_whole_numbers_is_that_of_the_smooth_form_nearby(files: Any) -> None:
+def test_the_gradient_of_whole_numbers_is_that_of_the_smooth_form_nearby(files: Files) -> None:
     """Finite differences of the smooth form, which the rounded one has none of."""
     from hsi.deploy.differentiable import load
 
-    path = files["cao"][1]["int16x8"]
-    smooth, (x, _) = load(path).smooth(), spectra(6, seed=10)
+    smooth, (x, _) = load(files.path("cao", "int8")).smooth(), spectra(6, seed=10)
     direction = samples(1, 5, 5, 12, seed=11)
     width = 1e-2
     ahead, behind = (smooth.logits(x + s * width * direction).numpy() for s in (1, -1))

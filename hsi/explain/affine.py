@@ -7,9 +7,9 @@ Along a path x0 + t (x - x0), and under noise x + e, therefore
     sum over k of  w_k * ds/dx (x_k)  =  L' * sum over k of  w_k * dr/da (a_k)
 
 so the beginning goes forward once for a sample, once for noise that all samples share, and back
-once for a map; only the rest is computed at every point. That is exact. For a network on spectra the
-beginning is most of the work (nine tenths of `cao`); on photographs it is next to nothing, and then
-nothing is cut: see `WORTH`.
+once for a map; only the rest is computed at every point. That is exact. For a network on spectra
+the beginning is most of the work (nine tenths of `cao`); on photographs it is next to nothing, and
+then nothing is cut: see `WORTH`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.explain.keras_layers import KerasLayers
-from hsi.explain.score import Score
+from hsi.explain.score import PREDICTED, Score
 from hsi.explain.walk import all_nodes, named_nodes, opens, run
 
 WORTH = 0.1
-"""Share of the multiply-accumulates that the beginning must have for the network to be cut there."""
+"""Share of the multiply-accumulates that the beginning must have for the network to be cut."""
 
 TOLERANCE = 1e-4
 """Most that a map of the cut network may differ from the plain one, as a share of its largest
@@ -160,7 +160,7 @@ def chosen_split(
     Decided once for a score, a method and a shape of samples.
 
     Args:
-        method: name, for the note.
+        method: what goes through the network; methods of one name share the choice.
         trial: the method on a few samples, as maps (n, ...).
     """
 
@@ -171,8 +171,11 @@ def chosen_split(
             return whole
         if _agree(trial(found), trial(replace(whole, rest=score.plainly))):
             return found
-        note = f"{method} goes through the whole network at every point: cut behind its affine "
-        return replace(whole, note=note + "beginning it gave other maps")
+        return replace(
+            whole,
+            note="every point goes through the whole network: cut behind its affine beginning it "
+            "gave other maps",
+        )
 
     return score.kept(f"split of {method} {sample_shape}", choose)
 
@@ -196,12 +199,19 @@ def _agree(cut: Sequence[tf.Tensor], plain: Sequence[tf.Tensor]) -> bool:
     return all(alike)
 
 
+def class_of(logits: tf.Tensor, wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Classes (n,), the predicted ones where `PREDICTED` is wanted, and one-hot (n, classes)."""
+    predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
+    classes = tf.where(wanted == PREDICTED, predicted, wanted)
+    return classes, tf.one_hot(classes, tf.shape(logits)[1], dtype=logits.dtype)
+
+
 def mean_slope(
     rest: Function,
     starts: tf.Tensor,
     shifts: Callable[[tf.Tensor], tf.Tensor],
     weights: tf.Tensor,
-    wanted: tf.Tensor,
+    chosen: tf.Tensor,
     chunks: tf.Tensor,
 ) -> tf.Tensor:
     """Sum over points p of  weight_p * d logit / d a  at  starts + shift_p,  (n, ...).
@@ -213,7 +223,7 @@ def mean_slope(
         starts: (n, ...).
         shifts: number of a chunk -> (size, n or 1, ...) shifts of its points.
         weights: (at least `chunks`, size) of the points.
-        wanted: (n,) classes.
+        chosen: (n, classes) one-hot.
         chunks: how many there are.
     """
     shape = tf.concat([[-1], tf.shape(starts)[1:]], 0)
@@ -223,9 +233,8 @@ def mean_slope(
         with tf.GradientTape() as tape:
             tape.watch(starts)
             logits = rest(tf.reshape(starts[None] + shifts(i), shape))
-            chosen = tf.one_hot(wanted, tf.shape(logits)[1], dtype=logits.dtype)
             # The points of a sample share its start, so their slopes add up there.
-            each = tf.reshape(logits, [tf.shape(weight)[0], -1, tf.shape(logits)[1]])
+            each = tf.reshape(logits, tf.concat([[-1], tf.shape(chosen)], 0))
             picked = tf.reduce_sum(each * chosen[None] * weight[:, None, None])
         slopes = tape.gradient(picked, starts, unconnected_gradients="zero")
         slopes.set_shape(starts.shape)

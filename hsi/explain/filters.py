@@ -32,11 +32,13 @@ class Filters:
             inputs, filters of each input) of a depthwise one, (rows, cols, filters, inputs) of a
             transposed one, (units below, units) of a dense one.
         notes: one line for each thing that the reader of a picture must know.
+        first: whether it is the first layer with a kernel, so that its inputs are the network's.
     """
 
     layer: str
     kernels: np.ndarray
     notes: tuple[str, ...] = ()
+    first: bool = False
 
 
 @runtime_checkable
@@ -80,7 +82,9 @@ def filters(model: Any, *, layer: str | None = None) -> Filters:
         )
     if "Separable" in chosen.kind:
         notes.append(f"shown is the depthwise half of {chosen.name}")
-    return Filters(chosen.name, kernels, (*notes, *_dead(kernels, chosen.kind)))
+    first = next(info.name for info in infos if source.kernel(info.name) is not None)
+    notes += _dead(kernels, chosen.kind)
+    return Filters(chosen.name, kernels, tuple(notes), first == chosen.name)
 
 
 class _KerasKernels:

@@ -7,28 +7,25 @@ out, and its own error can be read off. The integral is taken by Gauss-Legendre 
 at 32 points is closer than the trapezoid rule at 50; where the error is above the tolerance the
 number of points is doubled, for the samples that need it, as long as that helps.
 
-The score of an integer network is a stair, and slopes that go through its rounding do not sum to its
-differences. Where a score has a smooth form (the same weights and ranges, nothing rounded) that is
-integrated and shared out, and the notes say how far it is from the network's own score.
+The score of an integer network is a stair, and slopes that go through its rounding do not sum to
+its differences. Where a score has a smooth form (the same weights and ranges, nothing rounded)
+that is integrated and shared out, and the notes say how far it is from the network's own score.
 
 Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from hsi.errors import SettingsError
-from hsi.explain.affine import Split, chosen_split, mean_slope, step_name
-from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
+from hsi.explain.attribution import Attribution, make_attribution
 from hsi.explain.baselines import Baseline, baseline_of
-from hsi.explain.score import Score, chosen_classes, score_of
+from hsi.explain.path import path_gradient
+from hsi.explain.score import Score, as_classes, chosen_classes, score_of
 
 ROUNDING = 1e-5
 """A score difference below this share of the scores is rounding, and nothing to compare with."""
@@ -80,184 +77,78 @@ def attribute(
     score = score_of(model)
     inputs = score.prepare(inputs)
     origins = baseline_of(inputs, baseline)
-    explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
-    origin_scores = _at_origins(score, origins, explained, batch_size=batch_size)
-    integrated, ends, smoothed = score, (scores, origin_scores), list[str]()
+    wanted = as_classes(classes, len(inputs))
+    own, integrated = None, score.smooth or score
     if score.smooth is not None:
-        integrated = score.smooth
-        _, at_inputs = chosen_classes(integrated, inputs, explained, batch_size=batch_size)
-        at_origins = _at_origins(integrated, origins, explained, batch_size=batch_size)
-        ends, smoothed = (at_inputs, at_origins), _smooth_notes((at_inputs, at_origins), ends)
+        wanted, at_inputs = chosen_classes(score, inputs, classes, batch_size=batch_size)
+        _, at_origins = chosen_classes(score, origins, wanted, batch_size=batch_size)
+        own = (at_inputs, at_origins)
     found = _until_complete(
-        integrated, inputs, origins, explained, ends, (points, most_points),
+        integrated, inputs, origins, wanted, (points, most_points),
         tolerance=tolerance, batch_size=batch_size,
     )  # fmt: skip
-    if note := path_split(integrated, inputs, origins, explained).note:
-        smoothed = [*smoothed, note]
+    said = [*(_smooth_notes(found.ends, own) if own else []), *([found.note] if found.note else [])]
     return make_attribution(
         found.maps,
-        explained,
-        scores,
+        found.classes,
+        (own or found.ends)[0],
         method="integrated_gradient",
         completeness_error=found.error,
-        notes=(*score.notes, *smoothed, *_notes(inputs, origins, found, points, tolerance)),
+        notes=(*score.notes, *said, *_notes(inputs, origins, found, points, tolerance)),
         quantity="contribution",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Maps (n, ...), and for each sample its completeness error, its points, and whether more of
-    them would not help."""
+    """Maps (n, ...), and for each sample the class, the scores of the sample and of its baseline,
+    the completeness error, the points, and whether more of them would not help; and a note."""
 
     maps: np.ndarray
+    classes: np.ndarray
+    ends: tuple[np.ndarray, np.ndarray]
     error: np.ndarray
     used: np.ndarray
     settled: np.ndarray
+    note: str
 
 
 def _until_complete(
     score: Score,
     inputs: np.ndarray,
     origins: np.ndarray,
-    classes: np.ndarray,
-    ends: tuple[np.ndarray, np.ndarray],
+    wanted: np.ndarray,
     points: tuple[int, int],
     *,
     tolerance: float,
     batch_size: int,
 ) -> _Found:
-    """Double the points, from the first of `points` to the second, where the error asks for it.
-
-    Args:
-        ends: scores (n,) of the inputs and of their baselines.
-    """
+    """Double the points, from the first of `points` to the second, where the error asks for it."""
+    first, most = points
+    path = path_gradient(score, inputs, origins, wanted, first, batch_size=batch_size)
+    classes, ends, note = path.classes, (path.at_inputs, path.at_origins), path.note
     difference = ends[0].astype(np.float64) - ends[1]
     floor = ROUNDING * np.maximum(np.maximum(np.abs(ends[0]), np.abs(ends[1])), 1e-30)
     maps = np.zeros(inputs.shape, np.float64)
     used, error = np.zeros(len(inputs), int), np.full(len(inputs), np.inf)
     sums, settled = np.zeros(len(inputs)), np.zeros(len(inputs), int)
-    todo, (count, most) = np.arange(len(inputs)), points
-    while len(todo):
-        mean = path_gradient(
-            score, inputs[todo], origins[todo], classes[todo], count, batch_size=batch_size
-        )
-        maps[todo] = (inputs[todo] - origins[todo]) * mean
+    todo, count = np.arange(len(inputs)), first
+    while True:
+        maps[todo] = (inputs[todo] - origins[todo]) * path.gradient
         before, sums[todo] = sums[todo], maps[todo].reshape(len(todo), -1).sum(axis=1)
         gap = np.abs(sums[todo] - difference[todo])
         error[todo] = gap / np.maximum(np.abs(difference[todo]), floor[todo])
         moved = np.abs(sums[todo] - before) > SETTLED * gap
-        settled[todo] = np.where(moved | (count == points[0]), 0, settled[todo] + 1)
+        settled[todo] = np.where(moved | (count == first), 0, settled[todo] + 1)
         used[todo] = count
         # A comparison with NaN is false: what is not finite gets better no more.
         todo = todo[(error[todo] > tolerance) & (settled[todo] < 2)]
-        count = min(2 * count, most) if count < most else 0
-        todo = todo if count else todo[:0]
-    return _Found(maps, error, used, settled >= 2)
-
-
-def path_gradient(
-    score: Score,
-    inputs: np.ndarray,
-    origins: np.ndarray,
-    classes: np.ndarray,
-    points: int,
-    *,
-    batch_size: int,
-) -> np.ndarray:
-    """The gradient averaged over the ways from `origins` to `inputs`, in the shape of the inputs.
-
-    This is all that integrated gradients cost; where it pays the affine beginning of the network
-    is taken out of the way (`hsi.explain.affine`).
-    """
-    split = path_split(score, inputs, origins, classes)
-    size = max(1, batch_size // batch_rows(len(inputs), batch_size))
-    at, share = _table(points, size, inputs.dtype)
-    chunks = np.int32(-(-points // size))
-    step = score.compiled(step_name("integrated_gradient", split), lambda _: _path_step(split))
-    shared = _shared(origins)
-
-    def mean_gradient(batch: np.ndarray, start: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-        return [step(batch, start[:1] if shared else start, wanted, at, share, chunks).numpy()]
-
-    wanted = classes.astype(np.int32)
-    return in_batches(mean_gradient, inputs, origins, wanted, batch_size=batch_size)[0]
-
-
-def path_split(
-    score: Score, inputs: np.ndarray, origins: np.ndarray, classes: np.ndarray
-) -> Split:
-    """How the ways go through the network, decided once on three points of the first samples."""
-    few = slice(0, 3)
-    start = origins[:1] if _shared(origins) else origins[few]
-    at, share = (values.astype(inputs.dtype)[:, None] for values in quadrature(3))
-    given = [tf.constant(a) for a in (inputs[few], start, classes[few].astype(np.int32))]
-    return chosen_split(
-        score,
-        "integrated_gradient",
-        inputs.shape[1:],
-        lambda split: [_path_step(split)(*given, tf.constant(at), tf.constant(share), 3)],
-    )
-
-
-def _shared(origins: np.ndarray) -> bool:
-    """Whether all samples have one baseline, which then goes through the network once."""
-    return bool((origins == origins[:1]).all())
-
-
-def _at_origins(
-    score: Score, origins: np.ndarray, classes: np.ndarray, *, batch_size: int
-) -> np.ndarray:
-    """The scores (n,) of the baselines; a single one is not worth a compiled function."""
-    if _shared(origins) and not score.black_box:
-        return score(tf.constant(origins[:1])).numpy()[0, classes]
-    return chosen_classes(score, origins, classes, batch_size=batch_size)[1]
-
-
-def _table(points: int, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Places and weights (chunks, size), filled up so that doubling the points traces no more."""
-    length = -(-points // 512) * 512
-    found = []
-    for values in quadrature(points):
-        filled = np.zeros(-(-length // size) * size, dtype)
-        filled[:points] = values
-        found.append(filled.reshape(-1, size))
-    return found[0], found[1]
-
-
-@lru_cache(maxsize=32)
-def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places in (0, 1) and weights that sum to 1, of the Gauss-Legendre rule."""
-    places, weights = np.polynomial.legendre.leggauss(points)
-    return (places + 1) / 2, weights / 2
-
-
-def _path_step(split: Split) -> Callable[..., tf.Tensor]:
-    """A function of samples (n, ...), their baselines (n or 1, ...), classes (n,), places and
-    weights of the points, and how many chunks of these there are."""
-
-    def step(
-        inputs: tf.Tensor,
-        origins: tf.Tensor,
-        wanted: tf.Tensor,
-        at: tf.Tensor,
-        share: tf.Tensor,
-        chunks: tf.Tensor,
-    ) -> tf.Tensor:
-        begin = split.front(origins)
-        way = split.front(inputs) - begin
-        flat = tf.concat([[-1], tf.ones([tf.rank(way)], tf.int32)], 0)
-        slopes = mean_slope(
-            split.rest,
-            begin + tf.zeros_like(way),
-            lambda i: tf.reshape(at[i], flat) * way[None],
-            share,
-            wanted,
-            chunks,
+        if not len(todo) or count >= most:
+            return _Found(maps, classes, ends, error, used, settled >= 2, note)
+        count = min(2 * count, most)
+        path = path_gradient(
+            score, inputs[todo], origins[todo], classes[todo], count, batch_size=batch_size
         )
-        return split.back(inputs, slopes)
-
-    return step
 
 
 def _smooth_notes(

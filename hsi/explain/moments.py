@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.explain import gradient
-from hsi.explain.attribution import batch_rows, in_batches
-from hsi.explain.score import Score, chosen_classes, score_of
-from hsi.explain.smoothgrad import chunks_of, scaled_draws
+from hsi.explain.affine import Split, step_name
+from hsi.explain.attribution import in_batches
+from hsi.explain.score import score_of
+from hsi.explain.smoothgrad import noise_split, scaled_draws
 
 ROUNDING = 1e-6
 """A spread below this share of the largest gradient of a sample is rounding, and taken for none."""
@@ -56,47 +57,56 @@ def gradient_moments(
     score = score_of(model)
     inputs = score.prepare(inputs)
     draws = scaled_draws(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
-    explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
-    origin = gradient.attribute(score, inputs, classes=explained, batch_size=batch_size).maps
-    rows = batch_rows(len(inputs), batch_size)
-    chunks, weights = chunks_of(draws, np.ones(samples, inputs.dtype), max(1, batch_size // rows))
-    step = score.compiled("gradient_moments", _moments_step)
-
-    def sums(batch: np.ndarray, wanted: np.ndarray, about: np.ndarray) -> list[np.ndarray]:
-        first, second = np.zeros(batch.shape), np.zeros(batch.shape)
-        for chunk, weight in zip(chunks, weights, strict=True):
-            found = step(batch, wanted, about, chunk, weight)
-            first, second = first + found[0].numpy(), second + found[1].numpy()
-        return [first / samples, second / samples]
-
-    shift, square = in_batches(
-        sums,
-        inputs,
-        explained.astype(np.int32),
-        origin.astype(inputs.dtype),
-        batch_size=batch_size,
+    plain = gradient.attribute(score, inputs, classes=classes, batch_size=batch_size)
+    origin = plain.maps.astype(inputs.dtype)
+    given = (inputs, plain.classes.astype(np.int32), origin)
+    split, shifts, weights = noise_split(score, inputs, draws, batch_size=batch_size)
+    step = score.compiled(step_name("gradient_moments", split), lambda _: _moments_step(split))
+    shift, square = (
+        found.astype(np.float64)
+        for found in in_batches(
+            lambda *batch: step(*batch, shifts, weights), *given, batch_size=batch_size
+        )
     )
     mean, variance = origin + shift, square - shift**2
     largest = np.abs(mean).reshape(len(mean), -1).max(axis=1)
     least = (ROUNDING * largest.reshape(-1, *[1] * (mean.ndim - 1))) ** 2
     variance = np.where(variance > least, variance, 0.0)
-    return Moments(mean, variance, explained, scores, score.notes)
+    notes = (*score.notes, split.note) if split.note else score.notes
+    return Moments(mean, variance, plain.classes, plain.scores, notes)
 
 
-def _moments_step(score: Score) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _moments_step(split: Split) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     def step(
-        inputs: tf.Tensor, wanted: tf.Tensor, about: tf.Tensor, draws: tf.Tensor, weights: tf.Tensor
+        inputs: tf.Tensor,
+        wanted: tf.Tensor,
+        about: tf.Tensor,
+        shifts: tf.Tensor,
+        weights: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        copies = tf.shape(draws)[0]
-        with tf.GradientTape() as tape:
-            flat = tf.concat([[-1], tf.shape(inputs)[1:]], 0)
-            noisy = tf.reshape(inputs[None] + draws[:, None], flat)
-            tape.watch(noisy)
-            logits = score(noisy)
-            chosen = tf.one_hot(tf.tile(wanted, [copies]), tf.shape(logits)[1], dtype=logits.dtype)
-            picked = tf.reduce_sum(logits * chosen)
-        each = tape.gradient(picked, noisy, unconnected_gradients="zero")
-        away = tf.reshape(each, tf.concat([[copies], tf.shape(inputs)], 0)) - about[None]
-        return tf.tensordot(weights, away, 1), tf.tensordot(weights, away**2, 1)
+        starts, size = split.front(inputs), tf.shape(weights)[1]
+        flat = tf.concat([[-1], tf.shape(starts)[1:]], 0)
+        classes = tf.tile(wanted, [size])
+        copies = tf.tile(inputs, tf.concat([[size], tf.ones([tf.rank(inputs) - 1], tf.int32)], 0))
+
+        def add(i: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            noisy = tf.reshape(starts[None] + shifts[i][:, None], flat)
+            with tf.GradientTape() as tape:
+                tape.watch(noisy)
+                logits = split.rest(noisy)
+                chosen = tf.one_hot(classes, tf.shape(logits)[1], dtype=logits.dtype)
+                picked = tf.reduce_sum(logits * chosen)
+            slopes = tape.gradient(picked, noisy, unconnected_gradients="zero")
+            # Squares are taken at the input, so every copy goes back on its own.
+            each = tf.reshape(split.back(copies, slopes), tf.concat([[size], tf.shape(inputs)], 0))
+            away = each - about[None]
+            sums = [tf.tensordot(weights[i], values, 1) for values in (away, away**2)]
+            return i + 1, first + sums[0], second + sums[1]
+
+        zero, chunks = tf.zeros_like(inputs), tf.shape(weights)[0]
+        _, first, second = tf.while_loop(
+            lambda i, *_: i < chunks, add, [tf.constant(0), zero, zero], parallel_iterations=1
+        )
+        return first, second
 
     return step

@@ -24,7 +24,7 @@ _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _AGREES: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
 
 
-def quickest(layer: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+def quickest(layer: Any, *args: Any) -> Callable[..., Any]:
     """The layer as a matrix product where it is one on these arguments; the layer otherwise.
 
     The product is compared with the layer on random rows at its first use, and not taken where

@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.errors import SettingsError
-from hsi.explain.affine import Split, chosen_split, mean_slope, step_name
+from hsi.explain.affine import Split, chosen_split, class_of, mean_slope, step_name
 from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
-from hsi.explain.score import Score, chosen_classes, score_of
+from hsi.explain.score import PREDICTED, Score, as_classes, check_classes, score_of
 
 
 def attribute(
@@ -60,37 +60,27 @@ def attribute(
     score = score_of(model)
     inputs = score.prepare(inputs)
     draws = scaled_draws(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
-    explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
-    wanted = explained.astype(np.int32)
-    split, shifts, weights = noise_split(
-        score, "smoothgrad", _smoothgrad_step, (inputs, wanted), draws, batch_size=batch_size
-    )
+    wanted = as_classes(classes, len(inputs))
+    split, shifts, weights = noise_split(score, inputs, draws, batch_size=batch_size)
     step = score.compiled(step_name("smoothgrad", split), lambda _: _smoothgrad_step(split))
-    (maps,) = in_batches(
-        lambda batch, wanted: [step(batch, wanted, shifts, weights).numpy()],
-        inputs,
-        wanted,
-        batch_size=batch_size,
+    maps, logits, explained = in_batches(
+        lambda x, c: step(x, c, shifts, weights), inputs, wanted, batch_size=batch_size
     )
+    check_classes(wanted, logits.shape[1])
+    scores = np.take_along_axis(logits, explained[:, None], axis=1)[:, 0]
     notes = [*score.notes, split.note] if split.note else score.notes
     return make_attribution(maps, explained, scores, method="smoothgrad", notes=notes)
 
 
 def noise_split(
-    score: Score,
-    method: str,
-    step: Callable[[Split], Callable[..., Any]],
-    given: tuple[np.ndarray, ...],
-    draws: np.ndarray,
-    *,
-    batch_size: int,
+    score: Score, inputs: np.ndarray, draws: np.ndarray, *, batch_size: int
 ) -> tuple[Split, tf.Tensor, tf.Tensor]:
     """How noisy copies go through the network, and what the noise is behind its front.
 
     Args:
-        step: of the method, built for a split.
-        given: what the step takes of each sample, the samples first.
-        draws: (samples, ...) noise at the input.
+        inputs: (n, ...) samples.
+        draws: (samples, ...) noise to add to each.
+        batch_size: most rows at once.
 
     Returns:
         The split, shifts (chunks, size, ...) of what comes out of its front, and weights
@@ -98,16 +88,16 @@ def noise_split(
     """
 
     def trial(split: Split) -> list[tf.Tensor]:
+        x = tf.constant(inputs[:3])
         shifts = split.linear(tf.constant(draws[:3]))
         third = tf.fill([len(shifts), 1], tf.constant(1 / 3, shifts.dtype))
-        few = [tf.constant(a[:3]) for a in given]
-        return tf.nest.flatten(step(split)(*few, shifts[:, None], third))
+        return _smoothgrad_step(split)(x, tf.fill([len(x)], PREDICTED), shifts[:, None], third)[:1]
 
-    split = chosen_split(score, method, draws.shape[1:], trial)
+    split = chosen_split(score, "noise", inputs.shape[1:], trial)
     if split.cut:
         linear = score.compiled("noise behind the front", lambda _: split.linear)
         (draws,) = in_batches(lambda e: [linear(e)], draws, batch_size=batch_size)
-    size = max(1, batch_size // batch_rows(len(given[0]), batch_size))
+    size = max(1, batch_size // batch_rows(len(inputs), batch_size))
     weights = np.full(len(draws), 1 / len(draws), draws.dtype)
     shifts, weights = chunks_of(draws, weights, size)
     return split, tf.constant(shifts), tf.constant(weights)
@@ -162,18 +152,19 @@ def chunks_of(points: np.ndarray, weights: np.ndarray, size: int) -> tuple[np.nd
     return points.reshape(-1, size, *points.shape[1:]), weights.reshape(-1, size)
 
 
-def _smoothgrad_step(split: Split) -> Callable[..., tf.Tensor]:
+def _smoothgrad_step(split: Split) -> Callable[..., list[tf.Tensor]]:
+    """A function of samples (n, ...), classes (n,), shifts and weights as of `noise_split`, that
+    gives mean gradients, logits (n, k) without noise, and classes."""
+
     def step(
         inputs: tf.Tensor, wanted: tf.Tensor, shifts: tf.Tensor, weights: tf.Tensor
-    ) -> tf.Tensor:
+    ) -> list[tf.Tensor]:
+        starts, chunks = split.front(inputs), tf.shape(weights)[0]
+        logits = split.rest(starts)
+        classes, chosen = class_of(logits, wanted)
         slopes = mean_slope(
-            split.rest,
-            split.front(inputs),
-            lambda i: shifts[i][:, None],
-            weights,
-            wanted,
-            tf.shape(weights)[0],
+            split.rest, starts, lambda i: shifts[i][:, None], weights, chosen, chunks
         )
-        return split.back(inputs, slopes)
+        return [split.back(inputs, slopes), logits, classes]
 
     return step

@@ -71,8 +71,6 @@ class Twin:
                     f"got {got}."
                 )
             layer.set_weights(arrays)
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()  # it computes with constants made of its weights
 
 
 def rebuild(config: Mapping[str, Any], weights: Weights, *, trust: bool = False) -> keras.Model:
