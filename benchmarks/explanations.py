@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +23,12 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "peers"))
 
-from common import NETWORKS, NOISE, PATHS  # noqa: E402
+from common import METHODS, NETWORKS  # noqa: E402
 from environments import NotInstalled, python_of  # noqa: E402
-from workers import Failed, Worker  # noqa: E402
+from inputs import write_inputs  # noqa: E402
+from turns import Row, Run, Size  # noqa: E402
 
 RESULTS = HERE / "results" / "explanations.json"
-METHODS = ("gradient", "smoothgrad", "integrated_gradient", "gradcam", "guided_backprop")
 OURS, HAND = "ours", "hand_written"
 PEERS = {
     "on_xplique": "xplique",
@@ -40,279 +37,6 @@ PEERS = {
     "on_captum": "captum",
 }
 """Module of each peer, and the list of packages that it needs."""
-
-SETTINGS = ("default", "tuned")
-CANDIDATES = {"cao": (32, 128, 512), "vgg16": (1, 4, 8)}
-"""Rows at once among which tuning chooses."""
-
-CHECKED = {"cao": 8, "vgg16": 2}
-"""Samples whose maps are held against the reference; of paths through VGG16, half of them."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much work there is.
-
-    Attributes:
-        samples: of each network.
-        walked: how many of them SmoothGrad and integrated gradients explain.
-        copies: noisy copies, or points of a path.
-        most_rounds: warm calls of a method that takes less than two seconds.
-    """
-
-    samples: dict[str, int]
-    walked: dict[str, int]
-    copies: int
-    most_rounds: int
-
-
-@dataclass
-class Row:
-    """One contestant's times for one method, at one setting."""
-
-    network: str
-    method: str
-    contestant: str
-    setting: str
-    rows_at_once: int | None = None
-    first_seconds: float | None = None
-    seconds: list[float] = field(default_factory=list)
-    peak_mb: float = 0.0
-    difference: float | None = None
-    correlation: float | None = None
-    remark: str = ""
-    failed: str = ""
-
-    @property
-    def median(self) -> float | None:
-        """Of the warm calls; of a call so long that it was made once, that one."""
-        return statistics.median(self.seconds) if self.seconds else self.first_seconds
-
-
-def rounds_for(seconds: float, setting: str, most: int) -> int:
-    """Warm calls after a first one that took so long; long ones are not repeated as often."""
-    wanted = next((n for limit, n in ((2, 5), (4, 3), (10, 2)) if seconds < limit), 1)
-    return min(most, wanted if setting == "tuned" else (wanted if seconds < 4 else wanted - 1))
-
-
-# What is explained
-
-
-def write_inputs(folder: Path, size: Size) -> dict[str, str]:
-    """The file of each network; returns where the inputs come from."""
-    cao, photographs = cao_inputs(size.samples["cao"]), photograph_inputs(size.samples["vgg16"])
-    for name, inputs in (("cao", cao), ("vgg16", photographs[0])):
-        rng = np.random.default_rng(0)
-        spread = float(np.ptp(inputs, axis=(0, 1, 2)).mean())
-        draws = rng.standard_normal((size.copies, *inputs.shape[1:]), dtype=np.float32)
-        np.savez(
-            folder / f"{name}.npz",
-            inputs=inputs,
-            classes=np.random.default_rng(1).integers(
-                NETWORKS[name].classes, size=len(inputs), dtype=np.int32
-            ),
-            draws=(draws * np.float32(NOISE * spread)).astype(np.float32),
-            spread=spread,
-            walked=size.walked[name],
-        )
-    return {"cao": "patches of the embedded scene", "vgg16": photographs[1]}
-
-
-def cao_inputs(n: int) -> np.ndarray:
-    """(n, 5, 5, 200) standardised patches of the embedded scene."""
-    from hsi.bands import apply, fit
-    from hsi.patches import Patches
-    from hsi.split import make_split
-    from hsi.synthetic import synthetic_scene
-
-    scene = synthetic_scene(seed=0)
-    split = make_split(scene, method="random", patch_size=5)
-    patches = Patches(apply(fit(scene.cube, split.train), scene.cube), 5)
-    labelled = np.flatnonzero(scene.labels)
-    chosen = np.random.default_rng(0).choice(labelled, n, replace=False)
-    return np.ascontiguousarray(patches.gather(chosen), np.float32)
-
-
-def photograph_inputs(n: int) -> tuple[np.ndarray, str]:
-    """(n, 224, 224, 3) in the range that VGG16 was trained on, and what they are."""
-    folder = Path(os.environ.get("HSI_DATASETS", "datasets")) / "imagenette2" / "val"
-    by_class = [sorted(c.glob("*.JPEG")) for c in sorted(folder.glob("n*"))]
-    files = [files[i] for i in range(n) for files in by_class if i < len(files)][:n]
-    if len(files) == n:
-        pixels = np.stack([photograph(file) for file in files])
-        what = "photographs of Imagenette"
-    else:
-        pixels = np.random.default_rng(0).uniform(0, 255, (n, 224, 224, 3))
-        what = "random images: HSI_DATASETS has no imagenette2/val"
-    return (pixels[..., ::-1] - [103.939, 116.779, 123.68]).astype(np.float32), what
-
-
-def photograph(file: Path) -> np.ndarray:
-    """Its middle square as (224, 224, 3)."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        image = image.convert("RGB")
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side)).resize((224, 224))
-    return np.asarray(square, np.float64)
-
-
-# How near an answer is
-
-
-def held_against(maps: np.ndarray, reference: np.ndarray, remark: str) -> tuple[float, float]:
-    """The largest difference, relative to the largest value of the sample, and the mean rank
-    correlation, over all samples."""
-    from scipy.stats import spearmanr
-
-    if remark == "magnitudes":
-        reference = np.abs(reference)
-    pairs = list(zip(np.broadcast_to(maps, reference.shape), reference, strict=True))
-    largest = [np.abs(b).max() for _, b in pairs]
-    differences = [
-        np.abs(a - b).max() / size for (a, b), size in zip(pairs, largest, strict=True) if size
-    ]
-    ranks = [
-        spearmanr(a, b, axis=None).statistic for a, b in pairs if np.ptp(a) and np.ptp(b)
-    ]  # fmt: skip
-    return max(differences, default=np.nan), float(np.mean(ranks)) if ranks else np.nan
-
-
-# The run
-
-
-@dataclass
-class Run:
-    """What all contestants share in one run."""
-
-    folder: Path
-    size: Size
-    pythons: dict[str, Path]
-    versions: dict[str, dict[str, str]]
-    missing: dict[str, str]
-
-    def start(self, network: str) -> dict[str, Worker]:
-        """The contestants that start; the others are put into `missing` with the reason."""
-        workers = {}
-        for name, python in self.pythons.items():
-            try:
-                workers[name] = Worker(name, python, self.folder, network)
-                self.versions[name] = workers[name].facts["versions"]
-            except Failed as error:
-                self.missing[f"{name} on {network}"] = str(error)
-        return workers
-
-    def network(self, network: str) -> list[Row]:
-        """Every method with every contestant."""
-        references = self.references(network)
-        workers = self.start(network)
-        rows: list[Row] = []
-        tuned: dict[str, int] = {}
-        try:
-            for method in METHODS:
-                rows += self.method(network, method, workers, references[method], tuned)
-        finally:
-            for worker in workers.values():
-                worker.end()
-        return rows
-
-    def references(self, network: str) -> dict[str, np.ndarray]:
-        """Slow maps of the first samples, by method."""
-        worker = Worker("reference", Path(sys.executable), self.folder, network)
-        found = {}
-        try:
-            for method in METHODS:
-                count = self.checked(network, method)
-                path = self.folder / "reference.npy"
-                worker.ask(method=method, rows=count, save=str(path), checked=count)
-                found[method] = np.load(path, allow_pickle=False)
-        finally:
-            worker.end()
-        return found
-
-    def checked(self, network: str, method: str) -> int:
-        share = 2 if network == "vgg16" and method in PATHS else 1
-        walked = self.size.walked if method in PATHS else self.size.samples
-        return min(max(1, CHECKED[network] // share), walked[network])
-
-    def method(
-        self,
-        network: str,
-        method: str,
-        workers: dict[str, Worker],
-        reference: np.ndarray,
-        tuned: dict[str, int],
-    ) -> list[Row]:
-        """One method: tuned, called for the first time, then in rounds that take turns."""
-        rows = []
-        for name, worker in workers.items():
-            for setting in SETTINGS:
-                row = Row(network, method, name, setting)
-                row.remark = worker.facts["remarks"].get(method, "")
-                if method in worker.facts["methods"]:
-                    rows.append(row)
-                elif setting == SETTINGS[0]:
-                    row.failed = "has no such method"
-                    rows.append(row)
-        live = [row for row in rows if not row.failed]
-        for row in live:
-            self.first_call(row, workers[row.contestant], reference, tuned)
-        live = [row for row in live if not row.failed]
-        for number in range(self.size.most_rounds):
-            for row in live[number % len(live) :] + live[: number % len(live)]:
-                enough = rounds_for(row.first_seconds or 0, row.setting, self.size.most_rounds)
-                if number < enough and not row.failed:
-                    self.call(row, workers[row.contestant])
-        for row in rows:
-            print(line_of(row), flush=True)
-        return rows
-
-    def first_call(
-        self, row: Row, worker: Worker, reference: np.ndarray, tuned: dict[str, int]
-    ) -> None:
-        """The call that compiles, whose maps are compared; at "tuned", the choice before it."""
-        network, method = row.network, row.method
-        try:
-            if row.setting == "tuned":
-                row.rows_at_once = self.choice(network, method, worker, tuned)
-            path = self.folder / f"{row.contestant}.npy"
-            count = self.checked(network, method)
-            answer = worker.ask(
-                method=method, rows=row.rows_at_once, save=str(path), checked=count
-            )  # fmt: skip
-            row.first_seconds, row.peak_mb = answer["seconds"], answer["peak_mb"]
-            maps = np.load(path, allow_pickle=False)
-            row.difference, row.correlation = held_against(maps, reference, row.remark)
-        except Failed as error:
-            row.failed = str(error)
-
-    def choice(self, network: str, method: str, worker: Worker, tuned: dict[str, int]) -> int:
-        """Rows at once; through VGG16, whose passes take long, chosen on the gradient for all."""
-        if network == "vgg16" and worker.name in tuned:
-            return tuned[worker.name]
-        samples = 64 if method in PATHS else self.size.samples[network]
-        answer = worker.ask(
-            method=method,
-            candidates=CANDIDATES[network],
-            samples=min(samples, max(CANDIDATES[network]), self.size.samples[network]),
-            rows=None,
-        )
-        tuned[worker.name] = answer["rows"]
-        return answer["rows"]
-
-    def call(self, row: Row, worker: Worker) -> None:
-        try:
-            answer = worker.ask(method=row.method, rows=row.rows_at_once)
-        except Failed as error:
-            row.failed = str(error)
-            return
-        row.seconds.append(answer["seconds"])
-        row.peak_mb = max(row.peak_mb if len(row.seconds) > 1 else 0, answer["peak_mb"])
-
-
-# What comes of it
 
 HEADER = (
     f"{'network':8}{'method':20}{'contestant':17}{'setting':9}{'rows':>5}{'first ms':>10}"
@@ -355,7 +79,8 @@ def ratios(rows: list[Row]) -> dict[str, Any]:
     return found
 
 
-def written(rows: list[Row]) -> list[dict[str, Any]]:
+def as_written(rows: list[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON has them."""
     return [{**vars(row), "median_seconds": row.median} for row in rows]
 
 
@@ -411,8 +136,12 @@ def main() -> None:
         run = Run(Path(folder), size, pythons, {}, missing)
         print(HEADER, flush=True)
         for network in asked.networks:
-            rows += run.network(network)
+            for row in run.network(network):
+                rows.append(row)
+                print(line_of(row), flush=True)
     figures = ratios(rows)
+    for network, value in run.other_noise.items():
+        figures[f"{network}_smoothgrad_other_noise_correlation"] = value
     for name, value in figures.items():
         print(f"{name:44} {value if isinstance(value, str) else format(value, '.2f')}")
     for name, reason in missing.items():
@@ -427,7 +156,7 @@ def main() -> None:
             "inputs": inputs,
             "size": vars(size),
             "figures": figures,
-            "rows": written(rows),
+            "rows": as_written(rows),
         }
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -96,7 +96,7 @@ def weights_of(network: Network, seed: int = 0) -> list[tuple[np.ndarray, np.nda
 
 
 def keras_model(keras: Any, network: Network, *, head: str = "linear") -> Any:
-    """The network in Keras 3 or `tf_keras`, whichever module is given."""
+    """The network in Keras 3 or `tf_keras`, whichever module is given; it has been called once."""
     x = inputs = keras.Input(network.shape)
     for layer in network.layers:
         named = {"name": layer.name, "activation": "relu" if layer.relu else "linear"}
@@ -112,6 +112,7 @@ def keras_model(keras: Any, network: Network, *, head: str = "linear") -> Any:
             )
     model = keras.Model(inputs, x)
     model.set_weights([array for pair in weights_of(network) for array in pair])
+    model(np.zeros((1, *network.shape), np.float32))
     return model
 
 
@@ -151,6 +152,10 @@ Method = Callable[[Job, int | None], np.ndarray]
 """A job and the rows at once (None: as the library has it by default) -> maps of the samples."""
 
 
+MAGNITUDES, SCALED = "magnitudes", "scaled to 1"
+"""How remarks begin where the answer of the reference must be brought to the same form."""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """Methods by name, packages whose versions count, and remarks on the methods' definitions."""
@@ -185,7 +190,9 @@ def _load_job(folder: Path, network: str, *, paths: bool) -> Job:
     return job.first(int(held["walked"])) if paths else job
 
 
-PATHS = ("smoothgrad", "integrated_gradient")
+METHODS = ("gradient", "smoothgrad", "integrated_gradient", "gradcam", "guided_backprop")
+OTHER_NOISE = "smoothgrad with other noise"
+PATHS = ("smoothgrad", "integrated_gradient", OTHER_NOISE)
 """Methods that need many passes a sample."""
 
 

@@ -69,6 +69,7 @@ class Steps:
 
 def make(name: str) -> Contestant:
     steps = Steps(NETWORKS[name])
+    steps.forward(tf.zeros((1, *NETWORKS[name].shape)))
 
     def one_pass(step: tf.types.experimental.PolymorphicFunction, job: Job, rows: int | None):
         return sliced(job, rows or ROWS, lambda part: step(part.inputs, part.classes))

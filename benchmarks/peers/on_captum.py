@@ -44,6 +44,7 @@ def torch_model(network: Network) -> tuple[nn.Sequential, nn.Module]:
 def make(name: str) -> Contestant:
     network = NETWORKS[name]
     model, layer = torch_model(network)
+    model(torch.zeros(1, network.shape[-1], *network.shape[:2]))
 
     def maps(explainer: Any, job: Job, rows: int | None, **options: Any) -> np.ndarray:
         def one(part: Job) -> np.ndarray:
@@ -69,9 +70,8 @@ def make(name: str) -> Contestant:
         along, options = attr.IntegratedGradients(model), {"n_steps": job.copies}
         if rows is None:
             return maps(along, job, None, **options)
-        return maps(
-            along, job, max(1, rows // job.copies), internal_batch_size=rows, **options
-        )  # fmt: skip
+        at_once = max(1, rows // job.copies)
+        return maps(along, job, at_once, internal_batch_size=rows, **options)
 
     cam = attr.LayerGradCam(model, layer)
     guided = attr.GuidedBackprop(model)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import saliency.core as saliency
 import tensorflow as tf
-from common import NETWORKS, Contestant, Job, keras_model, serve
+from common import NETWORKS, SCALED, Contestant, Job, keras_model, serve
 
 INPUT = saliency.INPUT_OUTPUT_GRADIENTS
 VALUES, GRADIENTS = saliency.CONVOLUTION_LAYER_VALUES, saliency.CONVOLUTION_OUTPUT_GRADIENTS
@@ -81,7 +81,7 @@ def make(name: str) -> Contestant:
         {
             "smoothgrad": "its own noise, a share of the range of each sample",
             "integrated_gradient": "mean of the points, both ends among them",
-            "gradcam": "scaled to 1, enlarged by scikit-image",
+            "gradcam": f"{SCALED}, enlarged by scikit-image",
         },
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from common import NETWORKS, Contestant, Job, keras_model, one_hot, serve
+from common import MAGNITUDES, NETWORKS, Contestant, Job, keras_model, one_hot, serve
 from xplique import attributions
 
 
@@ -41,7 +41,7 @@ def make(name: str) -> Contestant:
         },
         ("xplique", "tensorflow", "keras"),
         {
-            "gradient": "magnitudes",
+            "gradient": MAGNITUDES,
             "smoothgrad": "its own noise",
             "integrated_gradient": "trapezoid rule",
             "gradcam": "enlarged by bicubic interpolation",

@@ -54,7 +54,7 @@ def guarded(job: Command) -> Command:
             print(f"error: cannot write: {error.strerror}", file=sys.stderr)
             return USER_ERROR
         except KeyboardInterrupt:
-            print("stopped; --resume goes on with this run", file=sys.stderr)
+            print("stopped; a run goes on with --resume", file=sys.stderr)
             return 130
 
     return run

@@ -10,13 +10,14 @@ import numpy as np
 from hsi import explain
 from hsi.views import draw
 from hsi.views.look import Look
+from hsi.views.subject import SceneSubject
 
 
 def show(look: Look) -> list[Path]:
     """Of the class asked for, else of every class."""
     request = look.request
     asked = None if request.klass is None else int(look.chosen.explained[0])
-    options: dict[str, Any] = {"steps": request.steps, "start": request.start}
+    options: dict[str, Any] = {"steps": request.steps, "start": request.start or _start(look)}
     found = explain.load(request.method).images(
         look.first.score,
         look.inputs,
@@ -42,3 +43,11 @@ def show(look: Look) -> list[Path]:
         figure = draw.class_image(look, found, places)
         written.append(look.write_figure(figure, f"{request.stem}_class{numbers[places[0]]}"))
     return written
+
+
+def _start(look: Look) -> str | None:
+    """Behind NMF the mean spectrum: at zero no component is in use, and nothing has a slope."""
+    subject = look.subject
+    if not isinstance(subject, SceneSubject) or subject.of_components:
+        return None
+    return "mean" if subject.samples.preparation.reducer == "NMF" else None
