@@ -128,7 +128,7 @@ def main() -> None:
         asked.rounds,
     )
     if asked.quick:
-        size = Size({"cao": 32, "vgg16": 2}, {"cao": 32, "vgg16": 1}, 6, 1)
+        size = Size({"cao": 32, "vgg16": 1}, {"cao": 32, "vgg16": 1}, 4, 1)
     pythons, missing = environments(asked.environments, asked.contestants)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -449,3 +449,37 @@ def test_damage_and_other_shapes_are_one_line(tmp_path: Path, scores: Any) -> No
         lite_score(broken)
     with pytest.raises(ModelError, match="8 x 8 x 6"):
         explain.attribute("gradcam", scores["residual"][1], samples(1, 8, 8, 5))
+
+
+def test_a_dense_layer_whose_name_is_fused_with_the_bias_before_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    """The converter calls the output of `scores` "dense_2/BiasAdd;scores/MatMul;scores/BiasAdd"."""
+    from hsi.models import network
+
+    model = network("cao").build((5, 5, 6), 3, seed=0)
+    path = convert(model, "float32", tmp_path, samples(4, 5, 5, 6))
+    from hsi.deploy.lite_layers import lite_score
+
+    names = [info.name for info in lite_score(path).network.describe((5, 5, 6))]
+    assert [n for n in names if "/" not in n and "#" not in n] == [
+        "conv_1", "conv_2", "flatten", "dense_1", "dense_2", "scores",
+    ]  # fmt: skip
+
+
+def test_guided_methods_of_a_model_that_was_converted_are_those_of_its_file(tmp_path: Path) -> None:
+    """The converter binds `call` of each layer; a copy with another ReLU must not keep it."""
+    from hsi.models import network
+
+    model = network("cao").build((5, 5, 6), 3, seed=0)
+    inputs = samples(4, 5, 5, 6)
+    before = explain.attribute("guided_backprop", model, inputs).maps
+    path = convert(model, "float32", tmp_path, inputs)
+    after = explain.attribute("guided_backprop", model, inputs).maps
+    from hsi.deploy.lite_layers import lite_score
+
+    lite = explain.attribute("guided_backprop", lite_score(path), inputs).maps
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(lite, before, rtol=1e-3, atol=1e-6)
+    plain = explain.attribute("gradient", model, inputs).maps
+    assert np.abs(before - plain).max() > 0.1 * np.abs(plain).max()

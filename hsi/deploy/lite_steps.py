@@ -139,6 +139,9 @@ def _told(graph: Graph) -> dict[int, str]:
     return found
 
 
+_MULTIPLIES = re.compile(r"matmul|conv|einsum", re.IGNORECASE)
+
+
 def _layers(graph: Graph, operator: Operator, root: str, told: dict[int, str]) -> list[str]:
     """Keras layers in the name of an operator's output, that whose output it is first.
 
@@ -155,7 +158,10 @@ def _layers(graph: Graph, operator: Operator, root: str, told: dict[int, str]) -
         parts = list(_parts(graph.tensors[operator.inputs[place]].name, root))
     if place is not None:
         # what is computed first may be named first; padding is done before all of it
-        parts = sorted((p for p in parts if p[1] != "Pad"), key=lambda p: -_rank(p[1]))
+        parts = [part for part in parts if part[1] != "Pad"]
+        # a bias of the layer before may be in the name; the kernel is this layer's own
+        owners = {layer for layer, operation in parts if _MULTIPLIES.search(operation)}
+        parts.sort(key=lambda p: (-_rank(p[1]), p[0] not in owners))
     return list(dict.fromkeys(layer for layer, _ in parts))
 
 
@@ -164,7 +170,7 @@ def _parts(name: str, root: str) -> Iterator[tuple[str, str]]:
     for part in name.split(";"):
         path = [p for p in part.split("/") if p not in _ROOTS]
         path = path[1:] if path[0:1] == [root] else path
-        if len(path) < 2:
+        if len(path) < 2 or path[-1].startswith("ReadVariableOp"):
             continue
         layer, operation = path[:-1], path[-1]
         while len(layer) > 1 and layer[-1] in _SCOPES:

@@ -207,6 +207,17 @@ def class_of(logits: tf.Tensor, wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return classes, tf.one_hot(classes, tf.shape(logits)[1], dtype=logits.dtype)
 
 
+def even_chunks(points: int, most: int) -> tuple[int, int]:
+    """How many chunks of at most `most` points there are, and their size, with little left over.
+
+    Example:
+        >>> even_chunks(50, 16)
+        (4, 13)
+    """
+    chunks = -(-points // max(most, 1))
+    return chunks, -(-points // chunks)
+
+
 def mean_slope(
     rest: Function,
     starts: tf.Tensor,

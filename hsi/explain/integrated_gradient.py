@@ -80,8 +80,9 @@ def attribute(
     wanted = as_classes(classes, len(inputs))
     own, integrated = None, score.smooth or score
     if score.smooth is not None:
-        wanted, at_inputs = chosen_classes(score, inputs, classes, batch_size=batch_size)
-        _, at_origins = chosen_classes(score, origins, wanted, batch_size=batch_size)
+        chosen, at_inputs = chosen_classes(score, inputs, classes, batch_size=batch_size)
+        _, at_origins = chosen_classes(score, origins, chosen, batch_size=batch_size)
+        wanted = chosen.astype(np.int32)
         own = (at_inputs, at_origins)
     found = _until_complete(
         integrated, inputs, origins, wanted, (points, most_points),

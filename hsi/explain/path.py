@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from hsi.explain.affine import Split, chosen_split, class_of, mean_slope, step_name
+from hsi.explain.affine import Split, chosen_split, class_of, even_chunks, mean_slope, step_name
 from hsi.explain.attribution import batch_rows, in_batches
 from hsi.explain.score import PREDICTED, Score, check_classes
 
@@ -66,11 +66,11 @@ def path_gradient(
     """
     split = _path_split(score, inputs, origins)
     step = score.compiled(step_name(METHOD, split), lambda _: _path_step(split))
-    size = max(1, batch_size // batch_rows(len(inputs), batch_size))
+    chunks, size = even_chunks(points, batch_size // batch_rows(len(inputs), batch_size))
     at, share = _tables(points, size, inputs.dtype)
-    chunks, shared = np.int32(-(-points // size)), _shared(origins)
+    shared = _shared(origins)
     gradient, logits, classes, at_origins = in_batches(
-        lambda x, x0, c: step(x, x0[:1] if shared else x0, c, at, share, chunks),
+        lambda x, x0, c: step(x, x0[:1] if shared else x0, c, at, share, np.int32(chunks)),
         inputs,
         origins,
         wanted,

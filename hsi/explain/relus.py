@@ -62,6 +62,8 @@ def twin_of(layer: Any, relu: Relu) -> Callable[..., Any]:
     if symbol in _RELU_SYMBOLS:
         return _limited(relu, _RELU_SYMBOLS[symbol])
     twin = copy.copy(layer)
+    # The TFLite converter leaves a `call` bound to the layer that was copied.
+    vars(twin).pop("call", None)
     # Not by setattr: Keras would track the part as one more of the original's.
     if type(layer).__name__ in _PLAIN_WRAPPERS:
         vars(twin)["layer"] = twin_of(layer.layer, relu)

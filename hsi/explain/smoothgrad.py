@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.errors import SettingsError
-from hsi.explain.affine import Split, chosen_split, class_of, mean_slope, step_name
+from hsi.explain.affine import Split, chosen_split, class_of, even_chunks, mean_slope, step_name
 from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
 from hsi.explain.score import PREDICTED, Score, as_classes, check_classes, score_of
 
@@ -97,7 +97,7 @@ def noise_split(
     if split.cut:
         linear = score.compiled("noise behind the front", lambda _: split.linear)
         (draws,) = in_batches(lambda e: [linear(e)], draws, batch_size=batch_size)
-    size = max(1, batch_size // batch_rows(len(inputs), batch_size))
+    size = batch_size // batch_rows(len(inputs), batch_size)
     weights = np.full(len(draws), 1 / len(draws), draws.dtype)
     shifts, weights = chunks_of(draws, weights, size)
     return split, tf.constant(shifts), tf.constant(weights)
@@ -145,7 +145,7 @@ def chunks_of(points: np.ndarray, weights: np.ndarray, size: int) -> tuple[np.nd
     With few samples several points go through the network at once; all chunks have one size, so
     the compiled step is traced once.
     """
-    size = min(size, len(points))
+    size = even_chunks(len(points), size)[1]
     missing = -len(points) % size
     weights = np.concatenate([weights, np.zeros(missing, weights.dtype)])
     points = np.concatenate([points, np.zeros((missing, *points.shape[1:]), points.dtype)])

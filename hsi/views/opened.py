@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,11 +67,16 @@ class Opened:
     @cached_property
     def score(self) -> Score:
         """The score over what is attributed."""
-        if isinstance(self.subject, ImageSubject):
-            return self.own
-        from hsi.explain.prepared import through
+        return self.behind(self.own)
 
-        return through(self.own, self.subject.samples.preparation, space=self.space)
+    def behind(self, model: Any) -> Score:
+        """A network like this one, or its score, as a function of what is attributed."""
+        from hsi.explain.prepared import through
+        from hsi.explain.score import score_of
+
+        if isinstance(self.subject, ImageSubject):
+            return score_of(model)
+        return through(model, self.subject.samples.preparation, space=self.space)
 
 
 def open_subjects(request: Request, found: Sequence[Located], *, say: Say) -> list[Subject]:

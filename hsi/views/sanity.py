@@ -13,7 +13,7 @@ from hsi.views.look import Look
 
 
 def show(look: Look) -> list[Path]:
-    """One page a variant, of the network's own input."""
+    """One page a variant."""
     return [path for place in range(len(look.variants)) for path in _page(look, place)]
 
 
@@ -22,13 +22,13 @@ def _page(look: Look, place: int) -> list[Path]:
     from hsi.plots.sanity import sanity_page
 
     opened, request = look.variants[place], look.request
-    inputs = opened.subject.own(look.chosen.keys)
+    inputs = opened.subject.shown(look.chosen.keys)
     if opened.variant.network is None:
         raise ModelError(
             f"{opened.path}: sanity: the weights of a .tflite file cannot be randomised; take the "
             "Keras model that it was made from."
         )
-    options = Attributed(opened, request, own=True).options(request.method, inputs)
+    options = Attributed(opened, request).options(request.method, inputs)
     page = cascade(
         request.method,
         opened.variant.network,
@@ -36,6 +36,7 @@ def _page(look: Look, place: int) -> list[Path]:
         classes=look.chosen.explained,
         seed=request.seed,
         batch_size=request.batch_size,
+        view=opened.behind,
         **options,
     )
     look.say(f"Sanity: {page.verdict}.")
