@@ -473,7 +473,7 @@ def test_guided_methods_of_a_model_that_was_converted_are_those_of_its_file(tmp_
 
     model = network("cao").build((5, 5, 6), 3, seed=0)
     inputs = samples(4, 5, 5, 6)
-    before = explain.attribute("guided_backprop", model, inputs).maps
+    before = explain.attribute("guided_backprop", _anew(model), inputs).maps
     path = convert(model, "float32", tmp_path, inputs)
     after = explain.attribute("guided_backprop", model, inputs).maps
     from hsi.deploy.lite_layers import lite_score
