@@ -50,8 +50,9 @@ def line_of(row: Row) -> str:
     if row.failed:
         return f"{name}{row.setting:9}{row.failed}"
     rows = "-" if row.rows_at_once is None else row.rows_at_once
+    warm = "-" if row.median is None else format(1000 * row.median, ".0f")
     return (
-        f"{name}{row.setting:9}{rows:>5}{1000 * row.first_seconds:10.0f}{1000 * row.median:10.0f}"
+        f"{name}{row.setting:9}{rows:>5}{1000 * row.first_seconds:10.0f}{warm:>10}"
         f"{len(row.seconds):6}{row.peak_mb:9.0f}{row.difference:12.1e}{row.correlation:11.3f}"
         f"  {row.remark}"
     )
@@ -64,7 +65,8 @@ def ratios(rows: list[Row]) -> dict[str, Any]:
         for method in METHODS:
             best: dict[str, float] = {}
             for row in rows:
-                if (row.network, row.method) == (network, method) and not row.failed:
+                wanted = (row.network, row.method) == (network, method)
+                if wanted and not row.failed and row.median is not None:
                     best[row.contestant] = min(best.get(row.contestant, np.inf), row.median)
             peers = {name: best[name] for name in best if name in PEERS}
             if OURS not in best:

@@ -56,14 +56,14 @@ class Row:
 
     @property
     def median(self) -> float | None:
-        """Of the warm calls; of a call so long that it was made once, that one."""
-        return statistics.median(self.seconds) if self.seconds else self.first_seconds
+        """Of the warm calls; None where the first took so long that it was the only one."""
+        return statistics.median(self.seconds) if self.seconds else None
 
 
 def rounds_for(seconds: float, setting: str, most: int) -> int:
-    """Warm calls after a first one that took so long; long ones are not repeated as often."""
+    """Warm calls after a first one that took so long: fewer of long ones, and at "default"."""
     wanted = next((n for limit, n in ((2, 5), (4, 3), (10, 2)) if seconds < limit), 1)
-    return min(most, wanted if setting == "tuned" else (wanted if seconds < 4 else wanted - 1))
+    return min(most, wanted - 1 if setting == "default" and seconds >= 4 else wanted)
 
 
 def held_against(maps: np.ndarray, reference: np.ndarray, remark: str) -> tuple[float, float]:
@@ -80,9 +80,8 @@ def held_against(maps: np.ndarray, reference: np.ndarray, remark: str) -> tuple[
     differences = [
         np.abs(a - b).max() / size for (a, b), size in zip(pairs, largest, strict=True) if size
     ]
-    ranks = [
-        spearmanr(a, b, axis=None).statistic for a, b in pairs if np.ptp(a) and np.ptp(b)
-    ]  # fmt: skip
+    ranked = [(a, b) for a, b in pairs if np.ptp(a) and np.ptp(b)]
+    ranks = [spearmanr(a, b, axis=None).statistic for a, b in ranked]
     most = float(max(differences, default=np.nan))
     return most, float(np.mean(ranks)) if ranks else np.nan
 
@@ -192,9 +191,8 @@ class Run:
                 row.rows_at_once = self.choice(network, method, worker, tuned)
             path = self.folder / f"{row.contestant}.npy"
             count = self.checked(network, method)
-            answer = worker.ask(
-                method=method, rows=row.rows_at_once, save=str(path), checked=count
-            )  # fmt: skip
+            rows = row.rows_at_once
+            answer = worker.ask(method=method, rows=rows, save=str(path), checked=count)
             row.first_seconds, row.peak_mb = answer["seconds"], answer["peak_mb"]
             maps = np.load(path, allow_pickle=False)
             row.difference, row.correlation = held_against(maps, reference, row.remark)

@@ -13,9 +13,10 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from hsi.explain.affine import Split, chosen_split, class_of, even_chunks, mean_slope, step_name
+from hsi.explain.affine import Split, chosen_split, step_name
 from hsi.explain.attribution import batch_rows, in_batches
 from hsi.explain.score import PREDICTED, Score, check_classes
+from hsi.explain.slopes import class_of, even_chunks, mean_slope
 
 METHOD = "integrated_gradient"
 

@@ -21,9 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.errors import SettingsError
-from hsi.explain.affine import Split, chosen_split, class_of, even_chunks, mean_slope, step_name
+from hsi.explain.affine import Split, chosen_split, step_name
 from hsi.explain.attribution import Attribution, batch_rows, in_batches, make_attribution
 from hsi.explain.score import PREDICTED, Score, as_classes, check_classes, score_of
+from hsi.explain.slopes import class_of, even_chunks, mean_slope
 
 
 def attribute(
