@@ -142,8 +142,6 @@ def main() -> None:
                 rows.append(row)
                 print(line_of(row), flush=True)
     figures = ratios(rows)
-    for network, value in run.other_noise.items():
-        figures[f"{network}_smoothgrad_other_noise_correlation"] = value
     for name, value in figures.items():
         print(f"{name:44} {value if isinstance(value, str) else format(value, '.2f')}")
     for name, reason in missing.items():

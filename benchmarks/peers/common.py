@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,11 +159,20 @@ MAGNITUDES, SCALED = "magnitudes", "scaled to 1"
 
 @dataclass(frozen=True)
 class Contestant:
-    """Methods by name, packages whose versions count, and remarks on the methods' definitions."""
+    """What can be asked, and what must be known of the answers.
+
+    Attributes:
+        methods: by name.
+        packages: whose versions count.
+        remarks: on the definitions of methods.
+        same_noise: draws (copies, ...) -> a context in which SmoothGrad as the library has it by
+            default takes these in the place of its own, so that its maps can be compared.
+    """
 
     methods: dict[str, Method]
     packages: tuple[str, ...]
     remarks: dict[str, str]
+    same_noise: Callable[[np.ndarray], AbstractContextManager[Any]] | None = None
 
 
 def sliced(job: Job, rows: int | None, step: Callable[[Job], Any]) -> np.ndarray:
@@ -174,6 +184,20 @@ def sliced(job: Job, rows: int | None, step: Callable[[Job], Any]) -> np.ndarray
         part = Job(job.inputs[here], job.classes[here], job.copies, job.draws, job.spread)
         parts.append(np.asarray(step(part)))
     return np.concatenate(parts)
+
+
+class Draws:
+    """The noise of a job, handed out piece by piece, from the start again after the last."""
+
+    def __init__(self, draws: np.ndarray) -> None:
+        self._draws, self._at = draws, 0
+
+    def next(self, count: int) -> np.ndarray:
+        """So many draws; a whole number of such pieces must make up all of them for each sample."""
+        found = self._draws[self._at : self._at + count]
+        assert len(found) == count
+        self._at = (self._at + count) % len(self._draws)
+        return found
 
 
 def one_hot(classes: np.ndarray, count: int) -> np.ndarray:
@@ -191,8 +215,7 @@ def _load_job(folder: Path, network: str, *, paths: bool) -> Job:
 
 
 METHODS = ("gradient", "smoothgrad", "integrated_gradient", "gradcam", "guided_backprop")
-OTHER_NOISE = "smoothgrad with other noise"
-PATHS = ("smoothgrad", "integrated_gradient", OTHER_NOISE)
+PATHS = ("smoothgrad", "integrated_gradient")
 """Methods that need many passes a sample."""
 
 
@@ -231,7 +254,11 @@ def _answer(contestant: Contestant, folder: Path, network: str, request: dict[st
     seconds = time.perf_counter() - start
     answer = {"seconds": seconds, "peak_mb": _peak()}
     if request.get("save"):
-        np.save(request["save"], np.asarray(maps, np.float32)[: request["checked"]])
+        checked = request["checked"]
+        if name == "smoothgrad" and contestant.same_noise:
+            with contestant.same_noise(job.draws):
+                maps = method(job.first(checked), None)
+        np.save(request["save"], np.asarray(maps, np.float32)[:checked])
     return answer
 
 

@@ -7,16 +7,27 @@ not compiled; as tuned it is, and integrated gradients take `rows` points at onc
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 import saliency.core as saliency
 import tensorflow as tf
-from common import NETWORKS, SCALED, Contestant, Job, keras_model, serve
+from common import NETWORKS, SCALED, Contestant, Draws, Job, keras_model, serve
 
 INPUT = saliency.INPUT_OUTPUT_GRADIENTS
 VALUES, GRADIENTS = saliency.CONVOLUTION_LAYER_VALUES, saliency.CONVOLUTION_OUTPUT_GRADIENTS
+
+
+def same_noise(draws: np.ndarray) -> AbstractContextManager[Callable[..., np.ndarray]]:
+    held = Draws(draws)
+
+    def normal(mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
+        return held.next(1)[0]
+
+    return mock.patch("numpy.random.normal", normal)
 
 
 def make(name: str) -> Contestant:
@@ -79,10 +90,11 @@ def make(name: str) -> Contestant:
         },
         ("saliency", "tensorflow", "keras"),
         {
-            "smoothgrad": "its own noise, a share of the range of each sample",
+            "smoothgrad": "noise given; its own is a share of the range of each sample",
             "integrated_gradient": "mean of the points, both ends among them",
             "gradcam": f"{SCALED}, enlarged by scikit-image",
         },
+        same_noise,
     )
 
 

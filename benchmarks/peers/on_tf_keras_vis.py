@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest import mock
+
 import keras
 import numpy as np
 from common import NETWORKS, Contestant, Job, keras_model, serve, sliced
@@ -9,6 +13,13 @@ from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.saliency import Saliency
 from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation
 from tf_keras_vis.utils.scores import CategoricalScore
+
+
+def same_noise(draws: np.ndarray) -> AbstractContextManager[Callable[..., np.ndarray]]:
+    def normal(mean: float, deviation: object, shape: tuple[int, ...]) -> np.ndarray:
+        return np.broadcast_to(draws[:, None], shape)
+
+    return mock.patch("numpy.random.normal", normal)
 
 
 def make(name: str) -> Contestant:
@@ -42,9 +53,10 @@ def make(name: str) -> Contestant:
         },
         ("tf-keras-vis", "tensorflow", "keras"),
         {
-            "smoothgrad": "its own noise, a share of the range of each sample",
+            "smoothgrad": "noise given; its own is a share of the range of each sample",
             "gradcam": "enlarged with corners aligned",
         },
+        same_noise,
     )
 
 

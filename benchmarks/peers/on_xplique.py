@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
-from common import MAGNITUDES, NETWORKS, Contestant, Job, keras_model, one_hot, serve
+import tensorflow as tf
+from common import MAGNITUDES, NETWORKS, Contestant, Draws, Job, keras_model, one_hot, serve
 from xplique import attributions
+from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
+
+
+def same_noise(draws: np.ndarray) -> AbstractContextManager[Callable[..., tf.Tensor]]:
+    held = Draws(draws)
+
+    def perturbed(inputs: tf.Tensor, count: int, noise: float) -> tf.Tensor:
+        copies = inputs[:, None] + held.next(count)[None]
+        return tf.reshape(copies, (-1, *inputs.shape[1:]))
+
+    return mock.patch.object(GradientStatistic, "_perturb_samples", staticmethod(perturbed))
 
 
 def make(name: str) -> Contestant:
@@ -42,10 +57,11 @@ def make(name: str) -> Contestant:
         ("xplique", "tensorflow", "keras"),
         {
             "gradient": MAGNITUDES,
-            "smoothgrad": "its own noise",
+            "smoothgrad": "noise given",
             "integrated_gradient": "trapezoid rule",
             "gradcam": "enlarged by bicubic interpolation",
         },
+        same_noise,
     )
 
 

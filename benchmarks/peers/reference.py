@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from common import NETWORKS, OTHER_NOISE, Contestant, Job, serve
+from common import NETWORKS, Contestant, Job, serve
 from plain_tensorflow import Relu, forward_of, guided_relu
 
 
@@ -44,11 +44,6 @@ def make(name: str) -> Contestant:
             total += slope(x + draw, klass)
         return total / len(draws)
 
-    def again(x: np.ndarray, klass: int, job: Job) -> np.ndarray:
-        """SmoothGrad with other noise, as a library has it that draws its own."""
-        draws = np.random.default_rng(1).standard_normal(job.draws.shape, np.float32)
-        return smoothgrad(x, klass, draws * np.float32(job.deviation))
-
     def integrated_gradient(x: np.ndarray, klass: int, job: Job) -> np.ndarray:
         total = np.zeros(x.shape)
         for place, weight in zip(*np.polynomial.legendre.leggauss(job.copies), strict=True):
@@ -64,7 +59,6 @@ def make(name: str) -> Contestant:
             "smoothgrad": lambda job, rows: each(
                 job.first(rows), lambda x, k: smoothgrad(x, k, job.draws)
             ),
-            OTHER_NOISE: lambda job, rows: each(job.first(rows), lambda x, k: again(x, k, job)),
             "integrated_gradient": lambda job, rows: each(
                 job.first(rows), lambda x, k: integrated_gradient(x, k, job)
             ),

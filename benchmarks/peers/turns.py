@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from common import MAGNITUDES, METHODS, OTHER_NOISE, PATHS, SCALED
+from common import MAGNITUDES, METHODS, PATHS, SCALED
 from workers import Failed, Worker
 
 SETTINGS = ("default", "tuned")
@@ -96,8 +96,6 @@ class Run:
         pythons: interpreter of each contestant.
         versions: packages of each contestant that has started.
         missing: why others are left out.
-        other_noise: of each network, the rank correlation of two references with different noise:
-            as near as a library can be that draws its own.
     """
 
     folder: Path
@@ -105,7 +103,6 @@ class Run:
     pythons: dict[str, Path]
     versions: dict[str, dict[str, str]]
     missing: dict[str, str]
-    other_noise: dict[str, float] = field(default_factory=dict)
 
     def start(self, network: str) -> dict[str, Worker]:
         """The contestants that start; the others are put into `missing` with the reason."""
@@ -121,8 +118,6 @@ class Run:
     def network(self, network: str) -> Iterator[Row]:
         """Every method with every contestant; a method's rows come when all have been called."""
         references = self.references(network)
-        other = held_against(references[OTHER_NOISE], references["smoothgrad"], "")
-        self.other_noise[network] = other[1]
         workers = self.start(network)
         tuned: dict[str, int] = {}
         try:
@@ -137,7 +132,7 @@ class Run:
         worker = Worker("reference", Path(sys.executable), self.folder, network)
         found = {}
         try:
-            for method in (*METHODS, OTHER_NOISE):
+            for method in METHODS:
                 count = self.checked(network, method)
                 path = self.folder / "reference.npy"
                 worker.ask(method=method, rows=count, save=str(path), checked=count)

@@ -17,10 +17,7 @@ from hsi.errors import ModelError
 from hsi.explain.layered import Layered, LayerInfo, Relu, Window
 from hsi.explain.relus import activation_name, holds_relu, replaceable, twin_of
 from hsi.explain.score import Score
-from hsi.explain.walk import all_nodes as _all_nodes
-from hsi.explain.walk import named_nodes as _named_nodes
-from hsi.explain.walk import opens as _opens
-from hsi.explain.walk import run
+from hsi.explain.walk import all_nodes, named_nodes, opens, run
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -70,7 +67,7 @@ class KerasLayers:
     def __init__(self, model: keras.Model, relu: Relu | None = None) -> None:
         self.model, self._relu = model, relu
         self._twins: dict[int, Callable[..., Any]] = {}
-        nodes = [(name, node.layer) for name, node in _all_nodes(model)]
+        nodes = [(name, node.layer) for name, node in all_nodes(model)]
         self.relus = sum(replaceable(layer) for _, layer in nodes)
         self.unreplaced = tuple(
             name for name, layer in nodes if not replaceable(layer) and holds_relu(layer)
@@ -90,7 +87,7 @@ class KerasLayers:
 
     def describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
         """All layers in the order of execution, for samples of this shape."""
-        every = list(_all_nodes(self.model))
+        every = list(all_nodes(self.model))
         shapes = {name: tuple(node.outputs.shape[1:]) for name, node in every}
         if any(None in shape for shape in shapes.values()):
             shapes = self._traced_shapes(list(shapes), sample_shape)
@@ -136,18 +133,18 @@ class KerasLayers:
 
 def _followers(model: keras.Model, prefix: str = "") -> dict[str, tuple[str, Any]]:
     """Name of each layer whose output has one reader -> name and layer of that reader."""
-    named = [(name, node) for name, node in _named_nodes(model) if not node.is_input]
+    named = [(name, node) for name, node in named_nodes(model) if not node.is_input]
     readers: dict[int, list[tuple[str, Any]]] = {}
     for name, node in named:
         for tensor in node.keras_inputs:
             readers.setdefault(id(tensor), []).append((prefix + name, node))
     found = {}
     for name, node in named:
-        if _opens(node):
+        if opens(node):
             found.update(_followers(node.layer, f"{prefix}{name}/"))
             continue
         reading = readers.get(id(node.outputs), [])
-        if len(reading) == 1 and not _opens(reading[0][1]):
+        if len(reading) == 1 and not opens(reading[0][1]):
             found[prefix + name] = (reading[0][0], reading[0][1].layer)
     return found
 
@@ -178,11 +175,11 @@ def _sources(
 ) -> tuple[int | None, ...]:
     """Put the shape that each layer reads (its first input) into `found`; returns the output's."""
     known = {id(model.inputs[0]): shape}
-    for name, node in _named_nodes(model):
+    for name, node in named_nodes(model):
         if node.is_input or isinstance(node.outputs, list | tuple | dict):
             continue
         source = known.get(id(node.keras_inputs[0]), tuple(node.keras_inputs[0].shape[1:]))
-        if _opens(node):
+        if opens(node):
             known[id(node.outputs)] = _sources(
                 node.layer, source, shapes, found, f"{prefix}{name}/"
             )

@@ -76,12 +76,12 @@ def _check_shows_layers(model: Any) -> None:
 
 
 def _layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    from hsi.explain.keras_layers import _named_nodes, _opens
+    from hsi.explain.walk import named_nodes, opens
 
-    for name, node in _named_nodes(model):
+    for name, node in named_nodes(model):
         if node.is_input:
             continue
-        if _opens(node):
+        if opens(node):
             yield from _layers(node.layer, f"{prefix}{name}/")
         else:
             yield prefix + name, node.layer
@@ -98,13 +98,13 @@ def _walk(
             the input of a nested model beforehand.
         counted: ids of the weights that an earlier node has brought; is filled.
     """
-    from hsi.explain.keras_layers import _named_nodes, _opens
+    from hsi.explain.walk import named_nodes, opens
 
-    for name, node in _named_nodes(model):
+    for name, node in named_nodes(model):
         if node.is_input and prefix:
             continue
         inputs = () if node.is_input else tuple(made_by[i] for i in node.flat_input_ids)
-        if _opens(node):
+        if opens(node):
             made_by[str(id(node.layer.inputs[0]))] = inputs[0]
             _walk(node.layer, f"{prefix}{name}/", made_by, counted, found)
             made_by[node.flat_output_ids[0]] = made_by[str(id(node.layer.outputs[0]))]

@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from hsi.bands import Preparation
 from hsi.errors import ModelError, one_of
+from hsi.explain.affine import Split, behind
 from hsi.explain.keras_layers import layered_of
 from hsi.explain.layered import Layered, LayerInfo, Relu
 from hsi.explain.score import Score, score_of
@@ -75,8 +76,9 @@ def through(model: Any, preparation: Preparation, *, space: str = "bands") -> Sc
     dtype = "float64" if score.dtype == "float64" else "float32"
     steps = _steps(preparation, counts=space == "counts", dtype=dtype, to=score.dtype)
     smooth = score.smooth
+    affine = space == "bands" and preparation.reducer == "PCA"
     return Score(
-        _network(score, steps, preparation.channels),
+        _network(score, steps, preparation.channels, affine=affine),
         input_shape=(*score.input_shape[:-1], preparation.bands) if score.input_shape else (),
         dtype=dtype,
         notes=score.notes,
@@ -115,10 +117,14 @@ class PreparedLayers:
         network: takes `channels` channels.
         steps: inputs (n, ..., bands) -> (n, ..., channels).
         channels: of the network's input.
+        affine: whether the steps are.
     """
 
-    def __init__(self, network: Layered, steps: Steps, channels: int) -> None:
+    def __init__(
+        self, network: Layered, steps: Steps, channels: int, *, affine: bool = False
+    ) -> None:
         self._network, self._steps, self._channels = network, steps, channels
+        self._affine = affine
 
     @property
     def relus(self) -> int:
@@ -144,10 +150,16 @@ class PreparedLayers:
 
     def with_relu(self, relu: Relu) -> PreparedLayers:
         """The same with `relu` for every ReLU of the network; the steps have none."""
-        return PreparedLayers(self._network.with_relu(relu), self._steps, self._channels)
+        network = self._network.with_relu(relu)
+        return PreparedLayers(network, self._steps, self._channels, affine=self._affine)
+
+    def affine_split(self, sample_shape: tuple[int, ...]) -> Split | None:
+        """Of PCA and the first layer together; clipped counts and NMF are not affine."""
+        inside = (*sample_shape[:-1], self._channels)
+        return behind(self._steps, self._network, inside) if self._affine else None
 
 
-def _network(score: Score, steps: Steps, channels: int) -> Callable[..., Any]:
+def _network(score: Score, steps: Steps, channels: int, *, affine: bool) -> Callable[..., Any]:
     """What the score answers, behind the steps; with its layers where it shows them."""
     if score.black_box:
         return lambda inputs: score.logits(steps(tf.convert_to_tensor(inputs)).numpy())
@@ -155,7 +167,7 @@ def _network(score: Score, steps: Steps, channels: int) -> Callable[..., Any]:
         layers = layered_of(score, method="through")
     except ModelError:  # a callable: it has a gradient, but no layers
         return lambda inputs: score(steps(inputs))
-    return PreparedLayers(layers, steps, channels)
+    return PreparedLayers(layers, steps, channels, affine=affine)
 
 
 def _steps(preparation: Preparation, *, counts: bool, dtype: str, to: str) -> Steps:
