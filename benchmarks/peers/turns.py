@@ -13,7 +13,7 @@ from common import MAGNITUDES, METHODS, PATHS, SCALED
 from workers import Failed, Worker
 
 SETTINGS = ("default", "tuned")
-CANDIDATES = {"cao": (32, 128, 512), "vgg16": (1, 4, 8)}
+CANDIDATES = {"cao": (32, 128, 512), "vgg16": (1, 4)}
 """Rows at once among which tuning chooses."""
 
 CHECKED = {"cao": 8, "vgg16": 2}
@@ -62,8 +62,8 @@ class Row:
 
 def rounds_for(seconds: float, setting: str, most: int) -> int:
     """Warm calls after a first one that took so long: fewer of long ones, and at "default"."""
-    wanted = next((n for limit, n in ((2, 5), (4, 3), (10, 2)) if seconds < limit), 1)
-    return min(most, wanted - 1 if setting == "default" and seconds >= 4 else wanted)
+    wanted = 5 if seconds < 2 else 2 if seconds < 4 else 1
+    return min(most, wanted - 1 if setting == "default" and seconds >= 2 else wanted)
 
 
 def held_against(maps: np.ndarray, reference: np.ndarray, remark: str) -> tuple[float, float]:
@@ -184,14 +184,14 @@ class Run:
         try:
             if row.setting == "tuned":
                 row.rows_at_once = self.choice(network, method, worker, tuned)
-            path = self.folder / f"{row.contestant}.npy"
+            path = self.folder / f"{row.contestant}_{method}.npy"
             count = self.checked(network, method)
             rows = row.rows_at_once
             answer = worker.ask(method=method, rows=rows, save=str(path), checked=count)
             row.first_seconds, row.peak_mb = answer["seconds"], answer["peak_mb"]
             maps = np.load(path, allow_pickle=False)
             row.difference, row.correlation = held_against(maps, reference, row.remark)
-        except Failed as error:
+        except (Failed, OSError) as error:  # no file: the call at "default" that makes it failed
             row.failed = str(error)
 
     def choice(self, network: str, method: str, worker: Worker, tuned: dict[str, int]) -> int:
@@ -202,7 +202,7 @@ class Run:
         answer = worker.ask(
             method=method,
             candidates=CANDIDATES[network],
-            samples=min(samples, max(CANDIDATES[network]), self.size.samples[network]),
+            samples=min(samples, 2 * max(CANDIDATES[network]), self.size.samples[network]),
             rows=None,
         )
         tuned[worker.name] = answer["rows"]

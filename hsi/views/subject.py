@@ -86,7 +86,10 @@ class SceneSubject:
         """What an input value is, for a colour bar."""
         if self.of_components:
             return f"{self.samples.preparation.reducer} component"
-        return "sensor counts" if self.space == "counts" else f"{SCALED[self.scaling]} input"
+        if self.space == "counts":
+            return "sensor counts"
+        scaled = "scaled" if self.samples.preparation.reducer == "NMF" else SCALED[self.scaling]
+        return f"{scaled} input"
 
     @property
     def classes(self) -> int:
