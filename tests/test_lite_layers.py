@@ -461,6 +461,9 @@ def test_a_dense_layer_whose_name_is_fused_with_the_bias_before_keeps_its_own(
     path = convert(model, "float32", tmp_path, samples(4, 5, 5, 6))
     from hsi.deploy.lite_layers import lite_score
 
+    from hsi.explain.activation_map import layer_names
+
+    assert layer_names(lite_score(path))[-1] == "scores"  # the softmax is its own
     names = [info.name for info in lite_score(path).network.describe((5, 5, 6))]
     assert [n for n in names if "/" not in n and "#" not in n] == [
         "conv_1", "conv_2", "flatten", "dense_1", "dense_2", "scores",

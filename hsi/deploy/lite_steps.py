@@ -118,7 +118,7 @@ def _belongs(operator: Operator, sources: Sequence[int], names: Sequence[str], s
         return False
     if operator.kind in FORMATS:
         return True
-    if operator.kind in SQUASHES and step.names and not names:
+    if operator.kind in SQUASHES and step.names and names in ([], step.names[:1]):
         # a dense layer's own activation: a layer of its own would have given the output its name
         return True
     again = operator.kind not in _SEVERAL and operator.kind in {op.kind for op in step.operators}
