@@ -25,3 +25,18 @@ def datasets() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} does not exist (set HSI_DATASETS)")
     return folder
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved, by file name; they are saved as well."""
+    from hsi import plots
+
+    kept, save = {}, plots.save_figure
+
+    def keep(figure, path, **options):
+        kept[Path(path).name] = figure
+        return save(figure, path, **options)
+
+    monkeypatch.setattr(plots, "save_figure", keep)
+    return kept

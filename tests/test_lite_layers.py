@@ -460,7 +460,6 @@ def test_a_dense_layer_whose_name_is_fused_with_the_bias_before_keeps_its_own(
     model = network("cao").build((5, 5, 6), 3, seed=0)
     path = convert(model, "float32", tmp_path, samples(4, 5, 5, 6))
     from hsi.deploy.lite_layers import lite_score
-
     from hsi.explain.activation_map import layer_names
 
     assert layer_names(lite_score(path))[-1] == "scores"  # the softmax is its own

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from looking import look, refused
 
-from hsi.cli.visualize import main, parse
+from hsi.cli.visualize import parse
 from hsi.errors import ModelError, SettingsError
 from hsi.pipeline import generate
 from hsi.pipeline.job import TRAINED, open_job
@@ -303,14 +302,6 @@ def test_counts_are_those_of_the_sensor(run):
 # What is written
 
 
-def look(*arguments):
-    """Run the command in this process and return its exit code."""
-    try:
-        return main([str(a) for a in arguments])
-    except SystemExit as stopped:
-        return stopped.code
-
-
 def test_the_arrays_are_those_of_the_method_on_the_same_patches(run, tmp_path):
     from hsi import explain
     from hsi.models.files import load_model
@@ -373,21 +364,6 @@ def test_component_space_remains(pca_run, tmp_path):
         assert stored["attributions"].shape == (1, 5, 5, 4)
         np.testing.assert_array_equal(stored["attributions"], stored["attributions_components"])
         assert np.isnan(stored["wavelengths"]).all()
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are saved, by file name; they are saved as well."""
-    from hsi import plots
-
-    kept, save = {}, plots.save_figure
-
-    def keep(figure, path, **options):
-        kept[Path(path).name] = figure
-        return save(figure, path, **options)
-
-    monkeypatch.setattr(plots, "save_figure", keep)
-    return kept
 
 
 def test_a_tile_shows_the_band_that_its_title_names(run, tmp_path, figures, capsys):
@@ -594,34 +570,17 @@ REFUSED = {
     "output": ("{run} gradient --output {run}/figures", "is not a folder"),
 }  # fmt: skip
 
-WITHOUT_NETWORK = """
-import contextlib, io, json, sys
-from hsi.cli.visualize import main
-for arguments in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(arguments)
-        except SystemExit as stopped:
-            code = stopped.code
-    print(json.dumps([code, out.getvalue(), err.getvalue(), "tensorflow" in sys.modules]))
-"""
-
 
 @pytest.fixture(scope="module")
 def refusals(places, root):
     """Every case of `REFUSED` in one process that has not loaded TensorFlow."""
-    cases = [text.format(**places).split() for text, _ in REFUSED.values()]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NETWORK],
-        input=json.dumps(cases), capture_output=True, text=True, cwd=root, check=True,
-    )  # fmt: skip
-    return dict(zip(REFUSED, map(json.loads, done.stdout.splitlines()), strict=True))
+    cases = [text.format(**places) for text, _ in REFUSED.values()]
+    return dict(zip(REFUSED, refused(cases, root), strict=True))
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_one_line_and_exit_code_2_without_tensorflow(case, refusals):
-    code, _, errors, loaded = refusals[case]
+    code, errors, loaded = refusals[case]
     assert code == 2
     assert REFUSED[case][1] in errors
     assert errors.startswith("error: ")

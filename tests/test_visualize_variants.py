@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from looking import look, refused
 
-from hsi.cli.visualize import main, parse
+from hsi.cli.visualize import parse
 from hsi.errors import ModelError
 from hsi.pipeline.job import TRAINED, open_job
 from hsi.settings import Settings
@@ -22,14 +18,6 @@ PHOTOGRAPH = (16, 20)
 
 def nothing(line):
     pass
-
-
-def look(*arguments):
-    """Run the command in this process and return its exit code."""
-    try:
-        return main([str(a) for a in arguments])
-    except SystemExit as stopped:
-        return stopped.code
 
 
 @pytest.fixture(scope="module")
@@ -116,21 +104,6 @@ def photographs(tmp_path_factory):
     (folder / "names.txt").write_text("tench\ndog\ncar & <b>\nhouse $1\n", encoding="utf-8")
     np.save(folder / "samples.npy", rng.uniform(0, 1, (3, *PHOTOGRAPH, 3)).astype(np.float32))
     return folder
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are saved, by file name; they are saved as well."""
-    from hsi import plots
-
-    kept, save = {}, plots.save_figure
-
-    def keep(figure, path, **options):
-        kept[Path(path).name] = figure
-        return save(figure, path, **options)
-
-    monkeypatch.setattr(plots, "save_figure", keep)
-    return kept
 
 
 def tile_axes(figure):
@@ -465,29 +438,12 @@ REFUSED = {
     "empty": ("{run} gradient --from_band 5 --to_band 4", "the first not above the last"),
 }  # fmt: skip
 
-WITHOUT_NETWORK = """
-import contextlib, io, json, sys
-from hsi.cli.visualize import main
-for arguments in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(arguments)
-        except SystemExit as stopped:
-            code = stopped.code
-    print(json.dumps([code, err.getvalue(), "tensorflow" in sys.modules]))
-"""
-
 
 @pytest.fixture(scope="module")
 def refusals(places, root):
     """Every case of `REFUSED` in one process that has not loaded TensorFlow."""
-    cases = [text.format(**places).split() for text, _ in REFUSED.values()]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NETWORK],
-        input=json.dumps(cases), capture_output=True, text=True, cwd=root, check=True,
-    )  # fmt: skip
-    return dict(zip(REFUSED, map(json.loads, done.stdout.splitlines()), strict=True))
+    cases = [text.format(**places) for text, _ in REFUSED.values()]
+    return dict(zip(REFUSED, refused(cases, root), strict=True))
 
 
 @pytest.mark.parametrize("case", REFUSED)
