@@ -85,13 +85,10 @@ def tiles(
     from hsi.plots.tiles import attribution_tiles
 
     request, subject, at = look.request, look.subject, list(places)
-    colormap = "gray" if gray else request.colormap
     return attribution_tiles(
         look.inputs[at],
         {label: result.maps[at] for label, result in found.items()},
-        bands=subject.numbers,
-        wavelengths=subject.wavelengths,
-        unit=subject.unit,
+        **axis_of(subject),
         from_band=request.from_band,
         to_band=request.to_band,
         step_band=request.step_band,
@@ -101,10 +98,20 @@ def tiles(
         attribution_label={label: unit(look, result) for label, result in found.items()},
         shared_scale=len(look.variants) > 1,
         captions=captions or {},
-        **({"signed_map": colormap} if colormap else {}),
+        **_colormap("gray" if gray else request.colormap),
         synthetic=subject.synthetic,
         note=subject.note,
     )
+
+
+def axis_of(subject: Subject) -> dict[str, Any]:
+    """What the channels of the samples are, as every figure along them takes it."""
+    return {"bands": subject.numbers, "wavelengths": subject.wavelengths, "unit": subject.unit}
+
+
+def _colormap(name: str | None) -> dict[str, Any]:
+    """The colour map that was asked for; every figure has its own default."""
+    return {"signed_map": name} if name else {}
 
 
 def title(look: Look) -> str:
@@ -144,9 +151,7 @@ def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figur
     return attribution_tiles(
         images.images[at],
         {},
-        bands=subject.numbers,
-        wavelengths=subject.wavelengths,
-        unit=subject.unit,
+        **axis_of(subject),
         from_band=request.from_band,
         to_band=request.to_band,
         step_band=request.step_band,
@@ -187,18 +192,15 @@ def pixels(
     from hsi.plots.pixels import pixels_by_bands
 
     subject = look.subject
-    colormap = look.request.colormap
     return pixels_by_bands(
         {label: result.maps[place] for label, result in zip(look.labels, results, strict=True)},
         sample_input=look.inputs[place],
-        bands=subject.numbers,
-        wavelengths=subject.wavelengths,
-        unit=subject.unit,
+        **axis_of(subject),
         title=f"{title(look)}: {look.request.method}\n{sample_line(look, place)}",
         captions=captions,
         input_label=subject.input_words,
         attribution_label=unit(look, results[0]),
-        **({"signed_map": colormap} if colormap else {}),
+        **_colormap(look.request.colormap),
         synthetic=subject.synthetic,
         note=subject.note,
     )
@@ -212,9 +214,6 @@ def overlays(
 
     subject = look.subject
     assert isinstance(subject, ImageSubject)
-    colormap: dict[str, Any] = (
-        {"signed_map": look.request.colormap} if look.request.colormap else {}
-    )
     return overlays(
         subject.pictures(look.chosen.keys),
         {label: result.maps for label, result in rows.items()},
@@ -223,7 +222,7 @@ def overlays(
         shared_scale=len(look.variants) > 1,
         title=f"{title(look)}: {look.request.method}",
         attribution_label={label: unit(look, result) for label, result in rows.items()},
-        **colormap,
+        **_colormap(look.request.colormap),
     )
 
 
