@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from hsi.bands import REDUCERS, SCALINGS
@@ -17,9 +17,16 @@ QUANTIZATIONS: dict[str, str] = {
     "float16": "float16 weights, float computation: half the file, no gain in speed",
     "int8": "int8 weights and activations, calibrated; float input and output",
     "int16x8": "int8 weights, int16 activations, calibrated; runs slow reference kernels",
+    "int4": "int4 weights, float computation: an eighth of the file, no gain in speed",
 }
-NOT_OF_THE_RESULT = ("output", "resume", "show_images", "threads")
+NOT_OF_THE_RESULT = ("output", "resume", "show_images", "threads", "start_from")
 """Settings that do not change what a run computes: `--resume` may be given others."""
+COMPRESSION = (
+    "prune", "prune_method", "prune_start", "prune_increment", "prune_end", "prune_epochs",
+    "prune_learning_rate", "compression_rates", "quantize", "quantization",
+    "quantize_pruned_models", "quantize_folder",
+)  # fmt: skip
+"""Settings that do not change the trained model."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Settings:
     show_images: bool = False
     output: str | None = None
     resume: bool = False
+    start_from: str | None = None
 
     @property
     def pruning(self) -> str:
@@ -104,6 +112,15 @@ class Settings:
             for name, value in values.items()
             if name not in NOT_OF_THE_RESULT
         }
+
+    def beside_the_result(self) -> dict[str, Any]:
+        """The settings that do not change what is computed."""
+        return {name: getattr(self, name) for name in NOT_OF_THE_RESULT}
+
+    def training_only(self) -> Settings:
+        """These settings without anything that comes after training."""
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(self)}
+        return replace(self, **{name: defaults[name] for name in (*COMPRESSION, "start_from")})
 
 
 OPTIONS = tuple(f.name for f in fields(Settings))

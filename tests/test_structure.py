@@ -13,8 +13,9 @@ import pytest
 LEVELS = (
     "errors version",
     "files quiet",
-    "progress scene metrics nonnegative results",
-    "download readers public_scenes synthetic catalog split patches bands images",
+    "progress scene metrics nonnegative results parts",
+    "download readers public_scenes synthetic catalog split patches bands images published "
+    "image_sets",
     "models",
     "settings",
     "samples",
@@ -24,6 +25,7 @@ LEVELS = (
     "plots",
     "report runs",
     "pipeline views",
+    "study",
     "cli",
     "__main__",
 )

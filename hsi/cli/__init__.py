@@ -63,7 +63,7 @@ def guarded(job: Command) -> Command:
 @guarded
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m hsi VERB`."""
-    from hsi.cli import datasets
+    from hsi.cli import datasets, study
 
     parser = Parser(prog="python -m hsi", description=__doc__)
     parser.add_argument("--version", action="version", version=f"hsi {__version__}")
@@ -71,5 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = verbs.add_parser("datasets", help="list the public scenes, and fetch them")
     datasets.add_arguments(verb)
     verb.set_defaults(run=datasets.run)
+    verb = verbs.add_parser("study", help="many runs over a grid of settings")
+    study.add_arguments(verb)
+    verb.set_defaults(run=study.run)
     chosen = parser.parse_args(arguments)
     return chosen.run(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsi.cli import Parser, guarded
@@ -43,6 +43,9 @@ def build_parser() -> Parser:
     group = parser.add_argument_group("output")
     group.add_argument("--output", metavar="DIR", help="run folder (default: outputs/...)")
     group.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    group.add_argument(
+        "--start_from", metavar="DIR", help="run of the same training whose network is taken"
+    )
     group.add_argument("--show_images", action="store_true", help="open the figures at the end")
     return parser
 
@@ -89,18 +92,32 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     file, run = given.pop("config", None), given.pop("run", None)
     if run is not None and file is None:
         raise SettingsError("run: expected together with --config FILE.")
-    values = _from_file(file, run) if file else {}
+    values = _spelled(read_config(file, run, options=OPTIONS)) if file else {}
     values |= {name: value for name, value in given.items() if value is not None}
     if "model" not in values:
         parser.error(f"expected a model: {', '.join(NETWORKS)}")
     return Settings(**values).check()
 
 
-def _from_file(file: str, run: str | None) -> dict[str, Any]:
+def settings_of(values: Mapping[str, Any], where: str) -> Settings:
+    """Checked settings from options by name, as a file holds them.
+
+    Raises:
+        SettingsError: what is wrong with them, with `where` in front.
+    """
+    try:
+        if "model" not in values:
+            raise SettingsError(f"expected a model: {', '.join(NETWORKS)}.")
+        return Settings(**_spelled(values)).check()
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _spelled(values: Mapping[str, Any]) -> dict[str, Any]:
     """A file's options, read as the command line would read them."""
-    values = read_config(file, run, options=OPTIONS)
-    model = values.pop("model", None)
-    spelled = as_arguments(values) + ([] if model is None else [str(model)])
+    rest = dict(values)
+    model = rest.pop("model", None)
+    spelled = as_arguments(rest) + ([] if model is None else [str(model)])
     found = vars(build_parser().parse_args(spelled))
     return {name: value for name, value in found.items() if value is not None}
 

@@ -20,8 +20,14 @@ from hsi.runs import Run
 from hsi.settings import Settings
 
 
-def generate(settings: Settings, *, say: Say = print) -> Run:
+def generate(settings: Settings, *, say: Say = print, finishing: bool = True) -> Run:
     """Do the whole job of `generate_model.py`; returns the finished run.
+
+    Args:
+        settings: are checked here.
+        say: told of everything worth a line.
+        finishing: whether files are timed and figures drawn; without, the run stays open for a
+            later call with `resume`, which does that.
 
     Raises:
         UserError: whatever is wrong with settings, files or the output folder; what concerns the
@@ -40,7 +46,8 @@ def generate(settings: Settings, *, say: Say = print) -> Run:
         quantize_earlier_models(job)
     else:
         _make_models(job)
-    finish(job)
+    if finishing:
+        finish(job)
     return job.run
 
 

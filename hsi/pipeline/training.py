@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi.errors import SettingsError
+from hsi.files import atomic_path
 from hsi.pipeline.job import TRAINED, Job
-from hsi.pipeline.variants import record_keras
+from hsi.pipeline.variants import record_keras, write_results
 from hsi.progress import progress
+from hsi.runs import open_run
 from hsi.settings import percent_name
 
 if TYPE_CHECKING:
@@ -18,8 +23,8 @@ FINE_TUNING_SHARE = 0.3
 
 
 def train_model(job: Job) -> None:
-    """Train the network and save it, unless that is done."""
-    if job.run.variant(TRAINED):
+    """Train the network and save it, unless that is done here or in the run to start from."""
+    if job.run.variant(TRAINED) or _taken_over(job):
         return
     from hsi.models.files import save_model
 
@@ -30,6 +35,35 @@ def train_model(job: Job) -> None:
     )
     save_model(model, job.run.path(TRAINED))
     record_keras(job, TRAINED, model, variant="trained", history=history)
+
+
+def _taken_over(job: Job) -> bool:
+    """Copy the trained model of the run that the settings say to start from, if there is one.
+
+    Raises:
+        SettingsError: that run trained another network, or holds no finished one.
+    """
+    if job.settings.start_from is None:
+        return False
+    other = open_run(Path(job.settings.start_from))
+    known = other.variant(TRAINED)
+    if known is None:
+        raise SettingsError(f"start_from {other.folder}: holds no finished {TRAINED}.")
+    mine = job.settings.training_only().of_the_result()
+    theirs = other.settings.training_only().of_the_result()
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            raise SettingsError(
+                f"start_from {other.folder}: was trained with {name} = {theirs.get(name)}, here it "
+                f"is {value}; start from a run of the same training."
+            )
+    with atomic_path(job.run.path(TRAINED)) as temporary:
+        shutil.copyfile(other.path(TRAINED), temporary)
+    row, facts = known["row"], {k: v for k, v in known.items() if k not in ("sha256", "row")}
+    job.run.add_variant(TRAINED, row, **facts, taken_from=str(other.folder))
+    write_results(job.run)
+    job.say(f"Trained network taken from {other.folder}: OA {row['oa']:.2f} %.")
+    return True
 
 
 def fine_tune(

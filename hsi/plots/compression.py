@@ -10,10 +10,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SERIES_COLORS
+from hsi.plots.log_axis import in_bytes, log_axis
 from hsi.plots.words import plain
 
 _PRUNED_MARKERS = ("s", "^", "D", "v", "P", "X", "*")
@@ -73,10 +73,7 @@ def compression_figure(
     left.set_ylabel("overall accuracy, OA (%)", fontsize=11)
     right.set_xlabel("size of the file (bytes, log scale)", fontsize=11)
     if any(p.size for p in points):
-        right.set_xscale("log")
-        right.xaxis.set_major_formatter(FuncFormatter(_bytes_label))
-        right.xaxis.set_minor_formatter(NullFormatter())
-        _spread_log_ticks(right, [p.size for p in points if p.size])
+        log_axis(right, [p.size for p in points if p.size], label=in_bytes)
     for axes in (left, right):
         axes.grid(color="#DDDDDD", linewidth=0.7)
         axes.set_axisbelow(True)
@@ -248,19 +245,3 @@ def _draw_series(
 def _gap(high: float | None, low: float | None) -> float:
     """Length of one side of a bar: none (NaN) where an end is unknown, never negative."""
     return math.nan if high is None or low is None else max(0.0, high - low)
-
-
-def _bytes_label(value: float, _: int) -> str:
-    for factor, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= factor:
-            return f"{value / factor:g} {name}"
-    return f"{value:g} B"
-
-
-def _spread_log_ticks(axes: Axes, sizes: Sequence[float]) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, so that a range below a decade has some."""
-    low, high = math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes)))
-    steps = (1,) if high - low > 4 else (1, 2, 5)
-    ticks = [m * 10.0**e for e in range(low, high + 1) for m in steps]
-    axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3)
-    axes.set_xticks([t for t in ticks if min(sizes) / 1.3 <= t <= max(sizes) * 1.3])

@@ -1,0 +1,85 @@
+"""`python -m hsi study FILE.toml`: many runs over a grid of settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hsi.cli.generate import settings_of
+from hsi.errors import SettingsError
+from hsi.runs import OUTPUTS
+from hsi.study.cells import read_study
+
+CLI_ERROR = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this verb."""
+    parser.add_argument("file", metavar="FILE", help="the grid, as TOML")
+    parser.add_argument("--output", metavar="DIR", help="its folder (default: outputs/studies/...)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes on this machine (Dask)"
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead")
+    parser.add_argument("--dry_run", action="store_true", help="list the cells and stop")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the study; 2 where a cell could not be run.
+
+    Raises:
+        UserError: a wrong study file or setting, all before anything is run.
+    """
+    if arguments.workers < 1:
+        raise SettingsError(f"workers: expected 1 or more, got {arguments.workers}.")
+    study = read_study(Path(arguments.file))
+    settings = [settings_of(cell.values, f"cell {cell.name}") for cell in study.cells]
+    if arguments.dry_run:
+        print("\n".join(cell.name for cell in study.cells))
+        return 0
+    from hsi.study import run_study
+
+    folder = Path(arguments.output or OUTPUTS / "studies" / study.name)
+    outcome = run_study(
+        study, settings, folder, workers=arguments.workers, scheduler=arguments.scheduler
+    )
+    _print(outcome.lines)
+    print(f"All rows: {outcome.table}")
+    print(f"Means over seeds: {outcome.summary}")
+    print(f"Curves: {', '.join(map(str, outcome.figures))}")
+    for cell, error in outcome.failed.items():
+        print(f"Not run: {cell}: {error}")
+    return CLI_ERROR if outcome.failed else 0
+
+
+def _print(lines: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=170)
+    keys = list(lines[0])[: list(lines[0]).index("runs")]
+    table = Table(caption="means over seeds, with half of their 95 % interval")
+    for name in (*keys, "runs", "left %", "kB", "OA %", "AA %", "ms"):
+        table.add_column(name, justify="left" if name in keys else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(
+            *(str(line[key] if line[key] is not None else "") for key in keys),
+            str(line["runs"]),
+            _number(line, "left", 1),
+            _number(line, "bytes", 1, scale=1000),
+            _number(line, "oa", 2),
+            _number(line, "aa", 2),
+            _number(line, "latency_ms", 3),
+        )
+    console.print(table)
+
+
+def _number(line: Any, column: str, digits: int, *, scale: float = 1) -> str:
+    value, half = line[column], line[f"{column}_half"]
+    if value is None:
+        return ""
+    text = f"{value / scale:.{digits}f}"
+    return text if half is None else f"{text} ± {half / scale:.{digits}f}"
