@@ -34,8 +34,9 @@ def zeros_by_hand(model: Any, tensor: Any, x: np.ndarray) -> np.ndarray:
     return np.array([np.mean(values[..., c] == 0) for c in range(values.shape[-1])])
 
 
-def batches(x: np.ndarray, size: int) -> list[np.ndarray]:
-    return [x[i : i + size] for i in range(0, len(x), size)]
+def batches(x: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(inputs, classes); APoZ does not look at the classes."""
+    return [(x[i : i + size], np.zeros(len(x[i : i + size]), int)) for i in range(0, len(x), size)]
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_sum_is_scored_after_it_and_a_dense_block_at_every_reader(x: np.ndarra
     two = L.ReLU()(L.BatchNormalization()(more))
     model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(two)))
     shift_biases(model, 1)
-    result = score(model, [x], channel_groups(model))
+    result = score(model, batches(x, len(x)), channel_groups(model))
     assert list(result.scores) == ["stem", "grown", "more"]
     np.testing.assert_allclose(result.scores["stem"], zeros_by_hand(model, added, x))
     first, second = zeros_by_hand(model, one, x), zeros_by_hand(model, two, x)
@@ -93,7 +94,7 @@ def test_batches_of_any_size_are_one_pass_with_one_result(x: np.ndarray) -> None
 
     def stream(size: int) -> Any:
         for batch in batches(x, size):
-            read.append(len(batch))
+            read.append(len(batch[0]))
             yield batch
 
     whole = score(model, stream(23), groups).scores
@@ -115,7 +116,7 @@ def test_without_exact_zeros_small_values_are_counted_and_said(
     kernel, _ = model.get_layer("smooth").get_weights()
     kernel[..., 2] *= 1e-4
     model.get_layer("smooth").set_weights([kernel, np.zeros(5)])
-    result = score(model, [x[:15], x[15:]], channel_groups(model))
+    result = score(model, batches(x, 15), channel_groups(model))
     values = keras.Model(inputs, smooth)(x).numpy()
     limit = SMALL * np.sqrt(np.mean(np.square(values[:15])))
     expected = [np.mean(np.abs(values[..., c]) <= limit) for c in range(5)]
@@ -134,7 +135,7 @@ def test_nested_model_scores_as_the_flat_one(x: np.ndarray) -> None:
     inner = shift_biases(keras.Model(inner_in, inner_out))
     inputs = L.Input((9, 9, 3))
     model = keras.Model(inputs, L.Dense(2)(L.Flatten()(inner(inputs))))
-    result = score(model, [x], channel_groups(model))
+    result = score(model, batches(x, len(x)), channel_groups(model))
     np.testing.assert_allclose(result.scores["conv"], zeros_by_hand(inner, inner_out, x))
 
 
@@ -146,7 +147,7 @@ def test_the_model_is_left_as_it_was(x: np.ndarray) -> None:
         )
     )
     before = model.get_weights()
-    score(model, [x], channel_groups(model))
+    score(model, batches(x, len(x)), channel_groups(model))
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert all(len(layer.inbound_nodes) == 1 for layer in model.layers)
@@ -157,16 +158,16 @@ def test_several_inputs(x: np.ndarray) -> None:
     conv = L.Conv2D(4, 3, activation="relu", name="conv")(one)
     joined = L.Concatenate()([L.Flatten()(conv), L.Flatten()(two)])
     model = shift_biases(keras.Model([one, two], L.Dense(2)(joined)))
-    result = score(model, [[x, x[::-1]]], channel_groups(model))
+    result = score(model, [([x, x[::-1]], np.zeros(len(x), int))], channel_groups(model))
     expected = zeros_by_hand(keras.Model(one, conv), conv, x)
     np.testing.assert_allclose(result.scores["conv"], expected)
 
 
 def test_no_samples_and_no_convolutions(x: np.ndarray) -> None:
     model = keras.Sequential([L.Input((9,)), L.Dense(4, activation="relu"), L.Dense(2)])
-    assert score(model, [x[:, :, 0, 0]], channel_groups(model)).scores == {}
+    assert score(model, batches(x[:, :, 0, 0], 23), channel_groups(model)).scores == {}
     model = keras.Sequential([L.Input((9, 9, 3)), L.Conv2D(4, 3), L.Flatten(), L.Dense(2)])
-    for none in ([], [x[:0]]):
+    for none in ([], [(x[:0], np.zeros(0, int))]):
         with pytest.raises(ModelError, match="at least one batch"):
             score(model, none, channel_groups(model))
 
