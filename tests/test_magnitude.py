@@ -15,6 +15,9 @@ from hsi.samples import Part
 from hsi.settings import Settings
 from hsi.train import train
 
+OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+"""The networks of patches alone; those for images have `test_image_networks.py`."""
+
 
 def without_zeros(model: keras.Model) -> keras.Model:
     """The model with biases that are not zero, so that a masked one would show."""
@@ -185,7 +188,7 @@ def test_the_same_seed_gives_the_same_pruned_weights(samples):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 @pytest.mark.parametrize("sparsity", [0.5, 1 - 1 / 64])
 def test_every_network_holds_its_sparsity(name, sparsity):
     rng = np.random.default_rng(0)

@@ -452,7 +452,7 @@ def test_ranking_and_choice() -> None:
     ]  # fmt: skip
     assert choose_channels(scores, groups, 3) == ({"conv_1": (1,), "conv_2": (0, 3)}, 0)
     assert choose_channels(scores, groups, 9) == ({"conv_1": (0, 1), "conv_2": (0, 2, 3)}, 4)
-    assert choose_channels(scores, groups, 9, at_least=3) == ({"conv_2": (3,)}, 8)
+    assert choose_channels(scores, groups, 9, min_channels=3) == ({"conv_2": (3,)}, 8)
     assert choose_channels(scores, groups, 0) == ({}, 0)
     with pytest.raises(ModelError, match="conv_1: expected 3 finite scores"):
         rank_channels({"conv_1": np.array([0, np.nan, 1])}, groups)

@@ -6,8 +6,18 @@
     graph     which channels of a network must go together (groups)
     surgery   a really smaller network without those channels
     masking   the original network with those channels zeroed: what surgery must equal
-    criteria  which channels matter least (APoZ ...)
-    schedule  how many to take, and which
+    criteria  which channels and weights matter least (APoZ, L1, Taylor ...)
+    schedule  in what order channels go
+    plan      what would go, before anything goes; budgets
+    compensation  what removed channels gave on average goes into their consumers' biases
+    granularity, weights, magnitude  which weights become zero, and stay so
+    fold      the same function by fewer layers; the preparation as a part of the network
+    lowrank   kernels as products of smaller ones
+    separable  convolutions replaced by depthwise-separable ones
+    quantize  `.tflite` files, in every mode; planar writes 3-D layers as 2-D ones first
+    aware     training that knows of rounding or clustering to come
+    bitwidth, integer_sums  what a network would answer with so many bits
+    distill   a student learns a teacher's scores
     cost      parameters and multiply-accumulates
 
 Importing the package loads no TensorFlow; most of its modules do.

@@ -70,7 +70,9 @@ def walk(model: keras.Model) -> CallGraph:
     walker = _Walker()
     tensors = {id(tensor): walker.key() for tensor in _graph(model).inputs}
     inputs = tuple((tensor.node.layer, tensors[id(tensor)]) for tensor in model.inputs)
-    walker.names.update({id(layer): layer.name for layer, _ in inputs})
+    # The model's own layers have the first claim to their names, whatever is visited first.
+    own = [layer for layer in model.layers if not isinstance(layer, keras.Model)]
+    walker.names.update({id(layer): layer.name for layer in own})
     outputs = walker.visit(model, tensors, prefix="", training=None)
     walker.tensors.update({tensors[id(tensor)]: tensor for tensor in model.inputs})
     return CallGraph(model.name, inputs, tuple(walker.calls), outputs, walker.tensors)
