@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tf_keras import layers
 
-from hsi.compress.quantize import CALIBRATED, quantize
+from hsi.compress.quantize import CALIBRATED, quantize, quantize_file
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import load_variant, sizes
 from hsi.errors import ModelError, SettingsError
@@ -22,6 +22,9 @@ from hsi.predict import class_map, compiled
 from hsi.samples import Part
 from hsi.settings import QUANTIZATIONS
 from hsi.train import train
+
+OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+"""The networks of patches alone; those for images have `test_image_networks.py`."""
 
 
 def trained(name: str, *, bands: int = 6) -> tuple[keras.Model, np.ndarray]:
@@ -74,15 +77,18 @@ def files(small, tmp_path_factory):
 # Against Keras
 
 
+NEAR = {"float16": 5e-3, "dynamic": 5e-2, "int8": 0.15, "int16x8": 5e-2, "int4": 0.3}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 def test_float_files_equal_keras_and_int8_is_close(name, tmp_path):
     model, samples = trained(name)
     expected = compiled(model)(samples)
     assert np.ptp(expected) > 0.5, "the network learned nothing: nothing is compared"
     found = TFLiteModel(write(tmp_path, quantize(model, "float32", calibration=samples)))(samples)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    for mode, near in (("float16", 5e-3), ("dynamic", 5e-2), ("int8", 0.15), ("int16x8", 5e-2)):
+    for mode, near in NEAR.items():
         path = write(tmp_path, quantize(model, mode, calibration=samples), f"{mode}.tflite")
         found = TFLiteModel(path)(samples)
         assert found.dtype == np.float32
@@ -98,7 +104,8 @@ def test_the_float_file_of_a_small_model_equals_keras(small, files):
 
 
 @pytest.mark.parametrize(
-    ("mode", "near"), [("float16", 2e-3), ("dynamic", 0.05), ("int8", 0.05), ("int16x8", 0.05)]
+    ("mode", "near"),
+    [("float16", 2e-3), ("dynamic", 0.05), ("int8", 0.05), ("int16x8", 0.05), ("int4", 0.1)],
 )
 def test_quantized_files_are_near_keras_and_not_equal(small, files, mode, near):
     model, samples = small
@@ -128,6 +135,158 @@ def test_inputs_and_outputs_are_float_in_every_mode(files, mode):
     interpreter = TFLiteModel(files[mode])._interpreter
     for detail in (*interpreter.get_input_details(), *interpreter.get_output_details()):
         assert detail["dtype"] == np.float32
+
+
+# What the converter cannot do
+
+
+def test_int4_files_compute_with_weights_of_four_bits(small, files):
+    """Against Keras with weights on a grid of 15 levels for each output channel."""
+    model, samples = small
+    coarse = keras.models.clone_model(model)
+    rounded = []
+    for weights in model.get_weights():
+        axes = tuple(range(weights.ndim - 1))
+        scale = np.abs(weights).max(axis=axes) / 7 if axes else None
+        rounded.append(weights if scale is None else np.round(weights / scale) * scale)
+    coarse.set_weights(rounded)
+    np.testing.assert_allclose(
+        TFLiteModel(files["int4"])(samples), compiled(coarse)(samples), atol=1e-5
+    )
+    elements = sum(w.size for w in rounded if w.ndim > 1)
+    assert sizes(files["int4"])[0] < sizes(files["float32"])[0] - 4 * elements + elements
+
+
+def test_depthwise_kernels_are_int8_where_others_are_int4(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 4)),
+            layers.DepthwiseConv2D(3, activation="relu"),
+            layers.Conv2DTranspose(6, 2, strides=2),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    path = write(tmp_path, quantize(model, "int4", calibration=np.zeros((0,))))
+    with path.open("rb") as file:
+        stored = kernel_types(file.read())
+    assert stored == {
+        "DEPTHWISE_CONV_2D": "INT8",
+        "TRANSPOSE_CONV": "INT8",
+        "FULLY_CONNECTED": "INT4",
+    }
+    samples = np.random.default_rng(0).normal(size=(20, 6, 6, 4)).astype(np.float32)
+    expected = compiled(model)(samples)
+    found = TFLiteModel(path)(samples)
+    assert 0 < np.abs(found - expected).max() < 0.15 * np.ptp(expected)
+
+
+def kernel_types(content: bytes) -> dict[str, str]:
+    """Kind of a weighted operator -> the type of its kernel as stored."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    kinds = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    types = {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    graph, found = model.subgraphs[0], {}
+    made_from = {op.outputs[0]: op.inputs[0] for op in graph.operators}
+    for op in graph.operators:
+        kind = kinds[model.operatorCodes[op.opcodeIndex].builtinCode]
+        if "CONV" in kind or kind == "FULLY_CONNECTED":
+            kernel = made_from.get(op.inputs[1], op.inputs[1])
+            found[kind] = types[graph.tensors[kernel].type]
+    return found
+
+
+@pytest.fixture(scope="module")
+def twins() -> tuple[keras.Model, np.ndarray]:
+    """A network with three equal, non-zero biases in front of different scales."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(8, 3, padding="same", activation="relu"),
+            layers.Conv2D(8, 3, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(8),
+            layers.Dense(3),
+        ]
+    )
+    bias = np.linspace(-1, 3, 8)
+    for factor, layer in zip(
+        (1, 3, 3), (model.layers[0], model.layers[1], model.layers[3]), strict=True
+    ):
+        layer.set_weights([factor * layer.get_weights()[0], bias])
+    return model, np.random.default_rng(0).normal(size=(40, 6, 6, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int16x8"])
+def test_equal_biases_keep_scales_of_their_own(twins, mode, tmp_path):
+    """The converter's int16x8 gives them one, and is off by half of the range."""
+    model, samples = twins
+    expected = compiled(model)(samples)
+    path = write(tmp_path, quantize(model, mode, calibration=samples))
+    error = np.abs(TFLiteModel(path)(samples) - expected).max()
+    assert error < 0.03 * np.ptp(expected)
+
+
+def test_the_converters_own_int16x8_shares_equal_biases(twins, tmp_path):
+    """Why int16x8 is not made by it; once this fails, it can be."""
+    model, samples = twins
+    expected = compiled(model)(samples)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([s[None]] for s in samples)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    ]
+    lite = TFLiteModel(write(tmp_path, converter.convert()))
+    assert np.abs(lite(samples) - expected).max() > 0.2 * np.ptp(expected)
+
+
+def test_ranges_of_int16x8_are_those_of_all_samples(small, files):
+    """Not a moving average over the samples, which is the library's own choice."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    _, samples = small
+    details = Interpreter(str(files["int16x8"])).get_tensor_details()
+    (found,) = (t for t in details if t["dtype"] == np.int16 and tuple(t["shape"]) == (1, 5, 5, 4))
+    assert found["quantization"][0] * 32767 == pytest.approx(np.abs(samples).max(), rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["int4", "int16x8"])
+def test_a_float_file_gives_what_its_model_gives(small, files, mode):
+    _, samples = small
+    content = files["float32"].read_bytes()
+    assert quantize_file(content, mode, calibration=samples) == files[mode].read_bytes()
+
+
+def test_files_that_cannot_be_quantized_are_refused(files):
+    samples = np.zeros((1, 5, 5, 4), np.float32)
+    content = files["float32"].read_bytes()
+    for found, options, text in (
+        (files["int8"].read_bytes(), {"mode": "int4"}, "expected a float32 file, got int8"),
+        (content, {"mode": "int16x8", "calibration": samples[:0]}, "expected training samples"),
+        (content, {"mode": "int16x8", "calibration": samples[:, :4]}, "cannot be quantized"),
+        (content[: len(content) // 2], {"mode": "int4"}, "damaged"),
+        (b"no file", {"mode": "int4"}, "expected a TensorFlow Lite file"),
+    ):
+        with pytest.raises(ModelError, match=text) as caught:
+            quantize_file(found, **{"calibration": samples, **options})
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SettingsError, match="Unknown quantization of a file 'int8'"):
+        quantize_file(content, "int8", calibration=samples)
+
+
+@pytest.mark.parametrize("mode", QUANTIZATIONS)
+def test_every_mode_has_a_differentiable_form(small, files, mode):
+    from hsi.deploy.differentiable import load
+
+    _, samples = small
+    found = load(files[mode])(samples).numpy()
+    assert load_variant(files[mode]).score is not None
+    np.testing.assert_allclose(found, TFLiteModel(files[mode])(samples), atol=5e-3)
 
 
 # Batches
@@ -232,7 +391,8 @@ def test_channels_of_zero_weights_survive_every_mode(small, tmp_path):
     expected = compiled(pruned)(samples)
     for mode in QUANTIZATIONS:
         path = write(tmp_path, quantize(pruned, mode, calibration=samples))
-        np.testing.assert_allclose(TFLiteModel(path)(samples), expected, atol=0.05)
+        near = 0.1 if mode == "int4" else 0.05
+        np.testing.assert_allclose(TFLiteModel(path)(samples), expected, atol=near)
 
 
 # Refusals
@@ -248,10 +408,10 @@ def test_unknown_modes_and_missing_calibration_are_refused(small):
 
 
 def test_a_model_that_the_converter_refuses_is_a_model_error():
-    inputs = keras.Input((4, 4, 4, 2))
-    model = keras.Model(inputs, layers.MaxPooling3D(2)(inputs), name="pooled")
+    inputs = keras.Input((4, 4))
+    model = keras.Model(inputs, layers.Lambda(tf.linalg.det)(inputs), name="volume")
     with pytest.raises(
-        ModelError, match="quantization dynamic: pooled cannot be converted"
+        ModelError, match="quantization dynamic: volume cannot be converted"
     ) as caught:
         quantize(model, "dynamic", calibration=np.zeros((0,)))
     assert "\n" not in str(caught.value)

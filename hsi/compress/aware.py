@@ -1,0 +1,164 @@
+"""Training that knows of the compression to come, through TF-MOT: quantization and clustering.
+
+Quantization-aware training (Jacob et al. 2018, arXiv 1712.05877) rounds weights and activations
+while the network trains; it can keep the zeros of a pruned network and the few distinct weights of
+a clustered one. Weight clustering (Han et al. 2016, arXiv 1510.00149) lets each kernel have few
+distinct values, which gzip then packs; neither the file as it lies nor the speed changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+    cluster as sparse_cluster,
+)
+
+from hsi.compress.calls import CallGraph, walk
+from hsi.compress.magnitude import FineTune
+from hsi.compress.planar import in_planes
+from hsi.errors import ModelError, SettingsError, one_of
+
+PRESERVED = ("sparsity", "clusters")
+"""What quantization-aware training can keep of a network that was compressed before."""
+CLUSTERED_LAYERS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Dense,
+)
+_REWRITTEN = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+"""Layers that TF-MOT writes as others before it wraps them."""
+_BEFORE_NORM = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Dense,
+    keras.layers.Conv2DTranspose,
+    *_REWRITTEN,
+)
+_OTHERWISE = "quantize after training instead (int8)"
+
+
+def quantization_aware(
+    model: keras.Model, *, preserve: Iterable[str] = (), fine_tune: FineTune
+) -> keras.Model:
+    """Train a copy of a model with the rounding of int8 in its forward pass.
+
+    Args:
+        model: sequential or functional; it is not changed. Nested models are opened.
+        preserve: any of `PRESERVED`: zeros ("sparsity": PQAT), the distinct values of kernels
+            ("clusters": CQAT), or both (PCQAT).
+        fine_tune: called once with the wrapped model; it has to compile it.
+
+    Returns:
+        The trained model with its wrappers; `hsi.compress.quantize` makes an int8 file of it, with
+        the ranges that were learned.
+
+    Raises:
+        SettingsError: unknown name in `preserve`.
+        ModelError: a layer that TF-MOT cannot train this way (named, with the reason).
+    """
+    kept = {one_of(name, PRESERVED, what="preserve") for name in preserve}
+    scheme = _scheme(kept)
+    check_aware(model, preserve=kept)
+    copy = in_planes(model, kinds=())  # nothing is rewritten: a copy with nested models opened
+    try:
+        annotated = tfmot.quantization.keras.quantize_annotate_model(copy)
+        wrapped = tfmot.quantization.keras.quantize_apply(annotated, scheme)
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{model.name}: TF-MOT cannot train it quantization-aware: {first}; {_OTHERWISE}."
+        ) from error
+    fine_tune(wrapped, [])
+    return wrapped
+
+
+def check_aware(model: keras.Model, *, preserve: Iterable[str] = ()) -> None:
+    """Refuse a model that TF-MOT cannot train quantization-aware, before it tries.
+
+    Raises:
+        ModelError: the first layer in its way, and why.
+    """
+    registry = _scheme(set(preserve)).get_quantize_registry()
+    graph = walk(model)
+    for call in graph.calls:
+        kind = type(call.layer).__name__
+        if isinstance(call.layer, keras.layers.BatchNormalization):
+            _check_norm(graph, call.name)
+        elif not isinstance(call.layer, _REWRITTEN) and not registry.supports(call.layer):
+            raise ModelError(
+                f"layer {call.name!r}: TF-MOT has no quantization-aware training for {kind}"
+                f"{' with these kept' if preserve else ''}; {_OTHERWISE}."
+            )
+
+
+def _check_norm(graph: CallGraph, name: str) -> None:
+    """Batch norm must be folded, which takes a linear layer that nothing else reads."""
+    call = next(call for call in graph.calls if call.name == name)
+    (key,) = call.inputs
+    before = next((c for c in graph.calls if key in c.outputs), None)
+    readers = sum(c.inputs.count(key) for c in graph.calls) + graph.outputs.count(key)
+    linear = getattr(getattr(before, "layer", None), "activation", None)
+    if (
+        before is None
+        or type(before.layer) not in _BEFORE_NORM
+        or linear is not keras.activations.linear
+        or readers != 1
+    ):
+        raise ModelError(
+            f"layer {name!r}: quantization-aware training expects a batch norm right after a "
+            "convolution or dense layer of its own, which is linear and read by nothing else; "
+            f"got it after {'the input' if before is None else before.name}; {_OTHERWISE}."
+        )
+
+
+def _scheme(preserve: set[str]) -> Any:
+    if "clusters" in preserve:
+        combine = tfmot.experimental.combine
+        return combine.Default8BitClusterPreserveQuantizeScheme("sparsity" in preserve)
+    if "sparsity" in preserve:
+        return tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
+    return tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme()
+
+
+def cluster_weights(
+    model: keras.Model, clusters: int, *, preserve_sparsity: bool = False, fine_tune: FineTune
+) -> keras.Model:
+    """A copy of a model whose kernels have few distinct values, fine-tuned, without wrappers.
+
+    Each kernel of a convolution or dense layer gets `clusters` values by k-means++, which then
+    train; kernels of that many weights or fewer, depthwise kernels, biases and batch norm stay.
+
+    Args:
+        model: sequential or functional; it is not changed. Nested models are opened.
+        clusters: distinct values a kernel, 2 or more.
+        preserve_sparsity: zeros stay zeros; 0 is then one of the values.
+        fine_tune: called once with the wrapped model; it has to compile it.
+
+    Raises:
+        SettingsError: fewer than 2 clusters.
+        ModelError: the model is no graph of layers, or TF-MOT cannot cluster it.
+    """
+    if clusters < 2:
+        raise SettingsError(f"clusters: expected 2 or more, got {clusters}.")
+    start = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
+
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if type(layer) not in CLUSTERED_LAYERS or layer.count_params() <= clusters:
+            return layer
+        if preserve_sparsity:
+            return sparse_cluster.cluster_weights(layer, clusters, start, preserve_sparsity=True)
+        return tfmot.clustering.keras.cluster_weights(layer, clusters, start)
+
+    copy = in_planes(model, kinds=())  # wrappers take over the layers they are given
+    try:
+        wrapped = keras.models.clone_model(copy, clone_function=wrap)
+    except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{model.name}: TF-MOT cannot cluster it: {first}") from error
+    fine_tune(wrapped, [])
+    return tfmot.clustering.keras.strip_clustering(wrapped)

@@ -1,0 +1,219 @@
+"""Quantization-aware training and clustering: what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+import tf_keras as keras
+from tf_keras import layers
+
+from hsi.compress.aware import check_aware, cluster_weights, quantization_aware
+from hsi.compress.magnitude import prune_magnitude
+from hsi.compress.quantize import quantize
+from hsi.deploy.differentiable import load
+from hsi.deploy.islands import float_islands
+from hsi.deploy.tflite import TFLiteModel
+from hsi.errors import ModelError, SettingsError
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 96)
+    noise = rng.normal(size=(96, 6, 6, 3))
+    return (noise + 2 * classes[:, None, None, None]).astype(np.float32), classes
+
+
+@pytest.fixture(scope="module")
+def train(data):
+    """A fine-tuning of one epoch."""
+    samples, classes = data
+
+    def fine_tune(model, callbacks):
+        model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
+        model.fit(samples, classes, batch_size=32, verbose=0, callbacks=list(callbacks))
+
+    return fine_tune
+
+
+@pytest.fixture(scope="module")
+def model(train) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(8, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    train(model, [])
+    return model
+
+
+@pytest.fixture(scope="module")
+def pruned(model, train) -> keras.Model:
+    return prune_magnitude(model, 0.5, fine_tune=train)
+
+
+def kernels(model: keras.Model) -> list[np.ndarray]:
+    return [layer.get_weights()[0] for layer in model.layers if hasattr(layer, "kernel")]
+
+
+def distinct(model: keras.Model) -> list[int]:
+    return [len(np.unique(kernel)) for kernel in kernels(model)]
+
+
+# Clustering
+
+
+@pytest.mark.slow
+def test_kernels_have_few_values_and_gzip_packs_them(model, train, data):
+    before = [w.copy() for w in model.get_weights()]
+    clustered = cluster_weights(model, 8, fine_tune=train)
+    assert all(n <= 8 for n in distinct(clustered))
+    assert all(n > 100 for n in distinct(model)[:2])
+    assert [layer.name for layer in clustered.layers][1:] == [layer.name for layer in model.layers]
+    assert not any(isinstance(layer, layers.Wrapper) for layer in clustered.layers)
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    plain, packed = (
+        len(gzip.compress(quantize(m, "float32", calibration=data[0]))) for m in (model, clustered)
+    )
+    assert packed < plain / 2
+
+
+@pytest.mark.slow
+def test_zeros_stay_zeros_among_the_values(pruned, train):
+    clustered = cluster_weights(pruned, 6, preserve_sparsity=True, fine_tune=train)
+    assert all(n <= 6 for n in distinct(clustered))
+    for was, now in zip(kernels(pruned), kernels(clustered), strict=True):
+        assert np.mean(was == 0) == pytest.approx(0.5, abs=0.02)
+        np.testing.assert_array_equal(now[was == 0], 0)
+
+
+def test_kernels_with_no_more_weights_than_clusters_stay(train):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(3)])
+    seen = []
+
+    def look(wrapped, callbacks):
+        seen.extend(type(layer).__name__ for layer in wrapped.layers)
+
+    cluster_weights(model, 16, fine_tune=look)
+    assert seen[-2:] == ["ClusterWeights", "Dense"]
+
+
+def test_fewer_than_two_clusters_are_refused(model, train):
+    with pytest.raises(SettingsError, match="clusters: expected 2 or more, got 1"):
+        cluster_weights(model, 1, fine_tune=train)
+
+
+# Quantization-aware training
+
+
+def int8_kernels(path) -> list[np.ndarray]:
+    graph = load(path).graph
+    weighted = [op for op in graph.operators if op.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    return [graph.tensors[op.inputs[1]].data for op in weighted]
+
+
+def as_file(model, data, tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(quantize(model, "int8", calibration=data[0]))
+    return path
+
+
+@pytest.mark.slow
+def test_the_file_computes_what_was_trained(model, train, data, tmp_path):
+    wrapped = quantization_aware(model, fine_tune=train)
+    path = as_file(wrapped, data, tmp_path)
+    assert float_islands(path) == []
+    found = TFLiteModel(path)(data[0])
+    expected = wrapped(data[0]).numpy()
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(found, expected, atol=3 / 256)
+    np.testing.assert_allclose(load(path)(data[0]).numpy(), found, atol=1.5 / 256)
+
+
+@pytest.mark.slow
+def test_zeros_of_a_pruned_network_are_kept(pruned, train, data, tmp_path):
+    wrapped = quantization_aware(pruned, preserve=["sparsity"], fine_tune=train)
+    found = int8_kernels(as_file(wrapped, data, tmp_path))
+    for was, now in zip(kernels(pruned), found, strict=True):
+        assert np.mean(now == 0) >= np.mean(was == 0)
+
+
+@pytest.mark.slow
+def test_values_of_a_clustered_network_are_kept(pruned, train, data, tmp_path):
+    clustered = cluster_weights(pruned, 6, preserve_sparsity=True, fine_tune=train)
+    both = quantization_aware(clustered, preserve=["clusters", "sparsity"], fine_tune=train)
+    found = int8_kernels(as_file(both, data, tmp_path))
+    for was, now in zip(kernels(pruned), found, strict=True):
+        assert np.mean(now == 0) >= np.mean(was == 0)
+    # a convolution has a scale for each channel, so its values become others in each
+    assert all(len(np.unique(kernel)) <= 6 for kernel in found[1:])
+
+
+# Refusals
+
+
+def chain(*middle, shape=(8, 8, 4)) -> keras.Model:
+    return keras.Sequential([keras.Input(shape), *middle, layers.Flatten(), layers.Dense(2)])
+
+
+def dense_block() -> keras.Model:
+    """A batch norm in front of its convolution, as DenseNet has it."""
+    inputs = keras.Input((8, 8, 4))
+    x = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    y = layers.BatchNormalization(name="early")(x)
+    y = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(y))
+    return keras.Model(inputs, layers.Concatenate()([x, y]))
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (
+            dense_block,
+            "layer 'early'.*batch norm right after .*; got it after stem; quantize after",
+        ),
+        (lambda: chain(layers.BatchNormalization(name="first")), "layer 'first'.*after the input"),
+        (
+            lambda: chain(
+                layers.Conv2D(3, 3, activation="relu"), layers.BatchNormalization(name="late")
+            ),
+            "layer 'late'.*which is linear",
+        ),
+        (
+            lambda: chain(layers.Conv3D(3, 3, name="solid"), shape=(8, 8, 8, 1)),
+            "layer 'solid': TF-MOT has no quantization-aware training for Conv3D",
+        ),
+        (lambda: chain(layers.Conv1D(3, 3, name="line"), shape=(8, 4)), "layer 'line'.*Conv1D"),
+    ],
+    ids=["DenseNet", "first", "late", "Conv3D", "Conv1D"],
+)
+def test_what_tf_mot_cannot_train_is_refused_in_one_line(build, text):
+    def never(model, callbacks):
+        raise AssertionError("it came to training")
+
+    with pytest.raises(ModelError, match=text) as caught:
+        quantization_aware(build(), fine_tune=never)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_tf_mot_can_train_passes_the_check(model):
+    check_aware(model)
+    check_aware(
+        chain(layers.SeparableConv2D(3, 3), layers.BatchNormalization(), layers.Activation("relu"))
+    )
+
+
+def test_unknown_names_to_preserve_are_refused(model, train):
+    with pytest.raises(SettingsError, match=r"Unknown preserve 'cluster'.*Did you mean 'clusters'"):
+        quantization_aware(model, preserve=["cluster"], fine_tune=train)
