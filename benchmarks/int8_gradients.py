@@ -62,7 +62,7 @@ def trained(name: str, *, data: str, epochs: int, seed: int) -> tuple[Any, Any]:
 
 def score_of_file(data: bytes) -> Any:
     """The differentiable score of a `.tflite` file in memory."""
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -144,7 +144,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS))
+    parser.add_argument(
+        "--networks", nargs="+", choices=tuple(NETWORKS), default=("cao", "cao_pooled", "vgg")
+    )
     given = parser.parse_args()
     start_tensorflow()
     data = dataset()

@@ -28,7 +28,7 @@ from hsi.scene import Scene
 
 __all__ = [
     "CATALOG", "CLASS_SETS", "DEFAULT", "SYNTHETIC", "CatalogScene", "download", "find", "folders",
-    "is_offline", "on_disk", "open_scene", "scene_name",
+    "is_offline", "looks_like_path", "on_disk", "open_scene", "scene_name", "writable_folder",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
@@ -110,7 +110,7 @@ def open_scene(
             raise SettingsError("--labels, --like and raw need a data set; name it with --dataset.")
         return _default_scene(say)
     name = scene_name(dataset)
-    if name is None and _looks_like_path(dataset):
+    if name is None and looks_like_path(dataset):
         return _scene_of_files(dataset, labels, like, raw, say)
     name = one_of(name or dataset, (*CATALOG, SYNTHETIC), what="data set (and no such file)")
     if like:
@@ -150,7 +150,8 @@ def _synthetic() -> Scene:
     return synthetic_scene(seed=0)
 
 
-def _looks_like_path(text: str) -> bool:
+def looks_like_path(text: str) -> bool:
+    """Whether a data set is named by a file, there or not."""
     return Path(text).exists() or any(mark in text for mark in (".", ":", "/", os.sep))
 
 
@@ -292,7 +293,9 @@ def _provide(
                 f"download of {file.url(base)}; put it into {folders()[0] / scene.name}."
             )
         check = None if file.has_hash else lambda part: _check_content(scene, file, part)
-        path = fetch(file, _target(scene), base=base, check=check, say=say)
+        path = fetch(
+            file, writable_folder(scene.name) / scene.name, base=base, check=check, say=say
+        )
     if wrong := hash_error(path, file):
         raise DataError(
             f"{path}: corrupt or not the published file: {wrong}; delete it and download it again "
@@ -303,14 +306,18 @@ def _provide(
     return path
 
 
-def _target(scene: CatalogScene) -> Path:
-    """The folder for downloads: in the first folder that can be written."""
+def writable_folder(owner: str) -> Path:
+    """The first data folder that can be written, made or not.
+
+    Args:
+        owner: what is to be written, for the text of the error.
+    """
     for folder in folders():
         nearest = next(f for f in (folder, *folder.parents) if f.exists())
         if _is_writable(nearest):
-            return folder / scene.name
+            return folder
     raise OutputError(
-        f"{scene.name}: no folder for the download can be written; tried "
+        f"{owner}: no folder for the download can be written; tried "
         f"{', '.join(map(str, folders()))}; set HSI_DATASETS to one that can."
     )
 

@@ -20,6 +20,9 @@ from hsi.errors import ModelError, OutputError, SettingsError
 from hsi.models import NETWORKS, network
 from hsi.models.files import load_model, read_config, save_model
 
+OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+"""The networks of patches alone; those for images have `test_image_networks.py`."""
+
 # Networks
 
 
@@ -68,7 +71,7 @@ def test_vgg_has_thirteen_convolutions_each_with_its_batch_norm():
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 @pytest.mark.parametrize("bands", [1, 7])
 def test_every_network_builds_at_its_patch_sizes_and_answers_in_probabilities(name, bands):
     chosen = network(name)
@@ -81,7 +84,7 @@ def test_every_network_builds_at_its_patch_sizes_and_answers_in_probabilities(na
         np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 def test_the_same_seed_gives_the_same_weights_and_another_others(name):
     size = network(name).patch_size
     first, again, other = (
@@ -91,7 +94,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(name):
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 def test_a_patch_that_is_too_small_is_refused_in_pixels(name):
     size = network(name).smallest_patch - 1
     with pytest.raises(SettingsError, match=f"{name}: expected a patch_size of {size + 1} or more"):

@@ -6,6 +6,7 @@ Adding one: a module with `build(input_shape, classes)` and a row here.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from hsi.errors import SettingsError, one_of
 
 if TYPE_CHECKING:
     import tf_keras as keras
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Network:
         smallest_patch: the least side that its layers can take.
         learning_rate: default rate for Adam.
         batch_size: default samples a step.
+        image_size: default side of images, in pixels; 0 for networks of patches alone.
+        image_learning_rate: default rate for Adam on images; None takes `learning_rate`.
+        has_width: whether `build` takes a factor of its channels.
     """
 
     name: str
@@ -36,6 +42,9 @@ class Network:
     smallest_patch: int
     learning_rate: float = 1e-3
     batch_size: int = 128
+    image_size: int = 0
+    image_learning_rate: float | None = None
+    has_width: bool = False
 
     def check_patch_size(self, patch_size: int) -> None:
         """Refuse patches that its layers cannot take (`SettingsError`)."""
@@ -45,14 +54,68 @@ class Network:
                 f"got {patch_size}."
             )
 
-    def build(self, input_shape: tuple[int, int, int], classes: int, *, seed: int) -> keras.Model:
-        """A new network with a softmax output of (n, classes); the same seed, the same weights."""
+    def build(
+        self,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        *,
+        seed: int,
+        width: float = 1.0,
+        weights: str = "none",
+        say: Say = print,
+    ) -> keras.Model:
+        """A new network with a softmax output of (n, classes); the same seed, the same weights.
+
+        Args:
+            width: factor of its channels, for networks that have one.
+            weights: "none", "imagenet" or a model or weights file; see `hsi.models.pretrained`.
+            say: told what of the weights was taken.
+
+        Raises:
+            DataError, DownloadError, ModelError: the weights are not there or do not fit.
+            SettingsError: too small an input, or a width that the network does not have.
+        """
         self.check_patch_size(min(input_shape[:2]))
+        options = {} if width == 1 else {"width": self.check_width(width)}
         import tf_keras as keras
 
+        from hsi.models import pretrained
+
+        if weights == pretrained.IMAGENET:  # found or refused before anything is built
+            chosen = pretrained.imagenet_weights(self.name, input_shape, width)
+            pretrained.obtain(chosen, self.name, say=say)
+            options |= chosen.options
         keras.utils.set_random_seed(seed)
         module = importlib.import_module(f"hsi.models.{self.name}")
-        return module.build(input_shape, classes)
+        model = module.build(input_shape, classes, **options)
+        if weights != pretrained.NONE:
+            pretrained.load_weights(model, weights, width=width, say=say)
+        return model
+
+    def check_width(self, width: float) -> float:
+        """The width, if the network has such widths (`SettingsError`)."""
+        if not self.has_width:
+            wide = ", ".join(name for name, other in NETWORKS.items() if other.has_width)
+            raise SettingsError(f"width: {self.name} has one width alone; {wide} have others.")
+        if not 0 < width <= 8:
+            raise SettingsError(f"width: expected a factor above 0 and up to 8, got {width:g}.")
+        return width
+
+
+def _for_images(
+    name: str,
+    summary: str,
+    source: str,
+    *,
+    patch_size: int = 9,
+    learning_rate: float = 1e-3,
+    image_size: int = 32,
+) -> Network:
+    """A network that takes images, and patches of any size as well."""
+    return Network(
+        name, summary, source, patch_size, 1, learning_rate,
+        image_size=image_size, has_width=True,
+    )  # fmt: skip
 
 
 NETWORKS: dict[str, Network] = {
@@ -60,7 +123,34 @@ NETWORKS: dict[str, Network] = {
     for network in (
         Network("cao", "two 3x3 convolutions, three dense layers", "Cao et al. 2018", 5, 5),
         Network("cao_pooled", "the same with max-pooling, as published", "Cao et al. 2018", 9, 7),
+        Network(
+            "compact",
+            "1x1 and two 3x3 convolutions, about 8,000 weights: a student",
+            "ours",
+            5,
+            5,
+            3e-3,
+            64,
+            has_width=True,
+        ),
         Network("vgg", "VGG16's blocks with batch norm", "Simonyan and Zisserman 2015", 5, 1, 3e-4),
+        _for_images(
+            "vgg16",
+            "VGG16 with batch norm, for images",
+            "Simonyan and Zisserman 2015",
+            learning_rate=3e-4,
+        ),
+        _for_images(
+            "vgg11",
+            "VGG11 with batch norm, for images",
+            "Simonyan and Zisserman 2015",
+            learning_rate=3e-4,
+        ),
+        _for_images("densenet169", "169 layers in dense blocks", "Huang et al. 2017"),
+        _for_images("densenet", "40 layers in dense blocks, growth 12", "Huang et al. 2017"),
+        _for_images("simplenet", "thirteen plain convolutions, 5.48 M", "Hasanpour et al. 2016"),
+        _for_images("simplenet_small", "the same at 0.31 M", "Hasanpour et al. 2016"),
+        _for_images("mobilenetv2", "inverted residual blocks", "Sandler et al. 2018"),
     )
 }
 

@@ -6,7 +6,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +126,22 @@ def _stored(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(config, dict):
         raise ModelError(f"{path}: an HDF5 file, but no Keras model (weights or data only?).")
     return config, version.decode() if isinstance(version, bytes) else str(version or "")
+
+
+def stored_input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | None:
+    """The shape of one sample, read from a model's configuration; None where it does not say."""
+    inner = config.get("config") if isinstance(config, Mapping) else None
+    if not isinstance(inner, Mapping):
+        return None
+    layers = [layer for layer in inner.get("layers") or [] if isinstance(layer, Mapping)]
+    inputs = [layer for layer in layers if layer.get("class_name") == "InputLayer"]
+    settings = (inputs or layers or [{}])[0].get("config")
+    if not isinstance(settings, Mapping):
+        return None
+    shape = settings.get("batch_input_shape") or settings.get("batch_shape")
+    if isinstance(shape, list) and all(s is None or isinstance(s, int) for s in shape):
+        return tuple(shape[1:])
+    return None
 
 
 def refuse_code(config: Any, path: Path) -> None:
