@@ -6,6 +6,10 @@ them: they are a view of the padded cube, of which a batch is copied out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -26,6 +30,41 @@ def check_patch_size(patch_size: int, rows: int, cols: int) -> None:
         )
 
 
+def windows(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """Every window of an image, as a view in which each line of a window is one run of memory.
+
+    Args:
+        image: (height, width, channels), contiguous along its lines.
+        rows, cols: size of the windows.
+
+    Returns:
+        (height - rows + 1, width - cols + 1, rows, cols * channels), indexed by the corner.
+    """
+    channels = image.shape[2]
+    lines = image.reshape(image.shape[0], -1)
+    return sliding_window_view(lines, (rows, cols * channels))[:, ::channels]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A rectangle of pixels of a scene.
+
+    Attributes:
+        top, left: its first row and column.
+        rows, cols: its size.
+    """
+
+    top: int
+    left: int
+    rows: int
+    cols: int
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Where it lies in an array of (rows, cols, ...)."""
+        return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.cols)
+
+
 class Patches:
     """The patches of a prepared cube.
 
@@ -44,10 +83,8 @@ class Patches:
         self.rows, self.cols, self.channels = rows, cols, channels
         pad = ((half, half), (half, half), (0, 0))
         padded = np.pad(cube.astype(np.float32, copy=False), pad, mode="symmetric")
-        lines = padded.reshape(rows + 2 * half, -1)
-        # A view of every window: each of its lines is one run of memory, whole spectra in a row.
-        windows = sliding_window_view(lines, (patch_size, patch_size * channels))
-        self._windows = windows[:, ::channels]
+        self._padded = np.ascontiguousarray(padded)
+        self._windows = windows(self._padded, patch_size, patch_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,3 +109,46 @@ class Patches:
         row, col = np.divmod(np.asarray(pixels, np.int64), self.cols)
         # A window's corner in the padded cube has the row and column of its centre in the cube.
         return self._windows[row, col].reshape(-1, *self.shape)
+
+    def strips(self, most: int) -> Iterator[Strip]:
+        """The scene in rectangles of at most `most` pixels: whole rows, where many of these fit.
+
+        Neighbouring strips share the margin that `around` adds, so narrow ones would be wasteful:
+        of scenes so wide that few rows fit, the rectangles are squares.
+        """
+        fit = most // self.cols
+        side = max(isqrt(most), 1)
+        height, width = (fit, self.cols) if fit >= self.patch_size else (side, side)
+        for top in range(0, self.rows, height):
+            for left in range(0, self.cols, width):
+                size = min(height, self.rows - top), min(width, self.cols - left)
+                yield Strip(top, left, *size)
+
+    def around(self, strip: Strip) -> np.ndarray:
+        """The pixels that the patches of a strip cover: what lies in it, and half a patch around.
+
+        Returns:
+            (strip.rows + patch_size - 1, strip.cols + patch_size - 1, channels) float32, a view:
+            not to be written to.
+        """
+        more = self.patch_size - 1
+        rows, cols = strip.place
+        return self._padded[rows.start : rows.stop + more, cols.start : cols.stop + more]
+
+    def pixels(self, strip: Strip) -> np.ndarray:
+        """(strip.rows * strip.cols,) flat pixel numbers of a strip, row after row."""
+        rows, cols = (np.arange(part.start, part.stop) for part in strip.place)
+        return (rows[:, None] * self.cols + cols).ravel()
+
+
+def turned(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each patch (n, side, side, channels) as one of its eight mirrored and turned forms.
+
+    What lies in a patch has no up or down; its centre stays the centre.
+    """
+    across, up, down = rng.random((3, len(batch))) < 0.5
+    result = batch.copy()
+    result[across] = result[across].transpose(0, 2, 1, 3)
+    result[up] = result[up, ::-1]
+    result[down] = result[down, :, ::-1]
+    return result

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from hsi.patches import Patches
-from hsi.samples import Part
+from hsi.parts import Augment, Part, Source
+from hsi.strategy import feed, scope_of, share_bounds
 
 Progress = Callable[[int, dict[str, float]], None]
 """Called after every epoch with its number, from 1, and its losses and accuracies."""
+
+MEAN_LOSS = "mean_loss"
+"""In Keras's logs, where several devices train: there its own `loss` is of weighted shares."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,44 @@ class History:
     best_epoch: int
 
 
+class Objective(Protocol):
+    """What a network is trained for, where that is not cross-entropy alone."""
+
+    def targets(self, inputs: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """What the loss of a batch is given in the place of its class indices (n,)."""
+
+    def loss(self, targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """Of each sample, (n,)."""
+
+    def accuracy(self, targets: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """1 for each sample whose class is found, (n,)."""
+
+
 class PatchBatches(keras.utils.Sequence):
-    """Batches of patches and classes, gathered when Keras asks; shuffled anew every epoch."""
+    """Batches of samples and classes, gathered when Keras asks; shuffled anew every epoch.
+
+    Args:
+        patches: of a scene, or the images of a set.
+        augment: changes each batch; its chances depend on the seed, the epoch and the batch alone.
+        objective: makes targets of the classes.
+    """
 
     def __init__(
-        self, patches: Patches, part: Part, *, batch_size: int, seed: int, shuffle: bool
+        self,
+        patches: Source,
+        part: Part,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augment: Augment | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
+        self._objective = objective
         self.patches, self.part, self.batch_size = patches, part, batch_size
         self._rng = np.random.default_rng(seed)
+        self._augment, self._seed, self._epoch = augment, seed, -1  # the first epoch is 0
         self._shuffle = shuffle
         self._order = np.arange(len(part.pixels))
         self.on_epoch_end()
@@ -50,17 +83,33 @@ class PatchBatches(keras.utils.Sequence):
         return -(-len(self._order) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._taken(index, slice(None))
+
+    def share(self, index: int, number: int, of: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Share `number` of batch `index`, and its samples' weights; see `hsi.strategy`."""
+        size = min(self.batch_size, len(self._order) - index * self.batch_size)
+        start, stop, weight = share_bounds(size, number, of)
+        return *self._taken(index, slice(start, stop)), np.full(stop - start, weight, np.float32)
+
+    def _taken(self, index: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.patches.gather(self.part.pixels[chosen]), self.part.classes[chosen]
+        if self._augment:  # its chances are those of the whole batch
+            rng = np.random.default_rng((self._seed, self._epoch, index))
+            inputs = self._augment(self.patches.gather(self.part.pixels[chosen]), rng)[part]
+        else:
+            inputs = self.patches.gather(self.part.pixels[chosen[part]])
+        classes = self.part.classes[chosen[part]]
+        return inputs, self._objective.targets(inputs, classes) if self._objective else classes
 
     def on_epoch_end(self) -> None:
+        self._epoch += 1
         if self._shuffle:
             self._rng.shuffle(self._order)
 
 
 def train(
     model: keras.Model,
-    patches: Patches,
+    patches: Source,
     training: Part,
     validation: Part,
     *,
@@ -71,6 +120,9 @@ def train(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
+    augment: Augment | None = None,
+    objective: Objective | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> History:
     """Train a model in place with Adam on categorical cross-entropy.
 
@@ -80,41 +132,107 @@ def train(
 
     Args:
         model: ends in a softmax over the classes.
+        patches: of a scene, or the images of a set.
         training, validation: pixels and their class indices; validation may be empty.
         callbacks: more Keras callbacks, for example TF-MOT's pruning step.
         progress: told of every epoch.
+        augment: changes each training batch at random; see `hsi.image_sets.augment`.
+        objective: what to train for instead, such as `hsi.compress.distill.Distillation`.
+        strategy: of several devices or workers, in whose scope the model was made; see
+            `hsi.strategy`.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
+    with scope_of(strategy):
+        _compile(model, learning_rate, objective, shared=strategy is not None)
     keep = _KeepBest(patience) if len(validation.pixels) else None
     watch = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, dict(logs or {}))
+        on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
     )
-    fed = PatchBatches(patches, training, batch_size=batch_size, seed=seed, shuffle=True)
+    fed = PatchBatches(
+        patches,
+        training,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=True,
+        augment=augment,
+        objective=objective,
+    )
     checked = (
-        PatchBatches(patches, validation, batch_size=batch_size, seed=seed, shuffle=False)
+        PatchBatches(
+            patches,
+            validation,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=False,
+            objective=objective,
+        )
         if keep
         else None
     )
     logs = model.fit(
-        fed,
-        validation_data=checked,
+        **_feeding(strategy, fed, checked),
         epochs=epochs,
         shuffle=False,
         verbose=0,
         callbacks=[*callbacks, *([keep] if keep else []), watch],
     ).history
     losses, accuracies, checked_losses, checked_accuracies = (
-        tuple(float(v) for v in logs.get(name, ()))
+        tuple(float(v) for v in _of_samples(logs).get(name, ()))
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
     )
     best_epoch = keep.best_epoch if keep else len(losses)
     return History(losses, accuracies, checked_losses, checked_accuracies, best_epoch)
+
+
+def _feeding(
+    strategy: tf.distribute.Strategy | None, fed: PatchBatches, checked: PatchBatches | None
+) -> dict[str, Any]:
+    """What `fit` is given, of whole batches or of shares; shares are endless."""
+    if strategy is None:
+        return {"x": fed, "validation_data": checked}
+    feeding = {"x": feed(strategy, fed), "steps_per_epoch": len(fed)}
+    if checked:
+        feeding |= {"validation_data": feed(strategy, checked), "validation_steps": len(checked)}
+    return feeding
+
+
+def _compile(
+    model: keras.Model, learning_rate: float, objective: Objective | None, *, shared: bool
+) -> None:
+    optimizer = keras.optimizers.Adam(learning_rate)
+    loss = objective.loss if objective else keras.losses.SparseCategoricalCrossentropy()
+    if shared:
+        found = objective.accuracy if objective else keras.metrics.sparse_categorical_accuracy
+        lost = objective.loss if objective else keras.losses.sparse_categorical_crossentropy
+        counted = [_Counted(found, name="accuracy"), _Counted(lost, name=MEAN_LOSS)]
+        model.compile(optimizer=optimizer, loss=loss, weighted_metrics=counted)
+        return
+    accuracy = (
+        keras.metrics.MeanMetricWrapper(objective.accuracy, name="accuracy")
+        if objective
+        else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    )
+    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy])
+
+
+class _Counted(keras.metrics.MeanMetricWrapper):
+    """A mean over samples, each counted once; one of no weight stands in for an empty share."""
+
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        counts = None if sample_weight is None else tf.cast(sample_weight > 0, tf.float32)
+        return super().update_state(y_true, y_pred, counts)
+
+
+def _of_samples(logs: dict[str, Any] | None) -> dict[str, Any]:
+    """Keras's logs, with the losses that are means over samples."""
+    values = dict(logs or {})
+    for loss, mean in (("loss", MEAN_LOSS), ("val_loss", f"val_{MEAN_LOSS}")):
+        if mean in values:
+            values[loss] = values.pop(mean)
+    return values
 
 
 class _KeepBest(keras.callbacks.Callback):
@@ -128,7 +246,7 @@ class _KeepBest(keras.callbacks.Callback):
         self._weights: list[np.ndarray] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("val_loss", float("inf"))
+        loss = _of_samples(logs).get("val_loss", float("inf"))
         if loss < self._best_loss or self._weights is None:
             self._best_loss, self.best_epoch = loss, epoch + 1
             self._weights = self.model.get_weights()

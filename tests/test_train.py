@@ -17,6 +17,9 @@ from hsi.predict import class_map, compiled, scores
 from hsi.samples import Part
 from hsi.train import PatchBatches, train
 
+OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+"""The networks of patches alone; those for images have `test_image_networks.py`."""
+
 
 @pytest.fixture(scope="module")
 def toy() -> tuple[Patches, Part, Part]:
@@ -193,7 +196,7 @@ def test_two_runs_in_one_process_give_the_same_weights_bit_for_bit(toy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 def test_every_network_trains_to_the_same_weights_twice(name):
     results = []
     for _ in range(2):
@@ -244,7 +247,7 @@ def test_two_processes_train_to_the_same_weights(name, root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", OF_PATCHES)
 def test_the_map_is_the_class_of_every_patch_borders_included(name):
     model, patches, _ = run(name)
     found = class_map(compiled(model), patches, batch_size=150)
