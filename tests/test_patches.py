@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsi.errors import SettingsError
-from hsi.patches import Patches, check_patch_size
+from hsi.patches import Patches, check_patch_size, windows
 from hsi.predict import batches, class_map, scores
 
 
@@ -84,3 +84,44 @@ def test_a_class_map_has_the_class_of_every_pixel(cube):
     found = class_map(lambda b: b[:, 1, 1], patches, batch_size=10)
     np.testing.assert_array_equal(found, cube.argmax(axis=2))
     assert found.dtype == np.int32
+
+
+# Strips
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 2), (9, 11), (2, 5)])
+def test_windows_are_all_that_fit(cube, rows, cols):
+    found = windows(cube, rows, cols)
+    assert found.shape == (10 - rows, 12 - cols, rows, cols * 4)
+    for i, j in np.ndindex(found.shape[:2]):
+        expected = cube[i : i + rows, j : j + cols]
+        np.testing.assert_array_equal(found[i, j].reshape(expected.shape), expected)
+    assert np.shares_memory(found, cube)
+
+
+@pytest.mark.parametrize("most", [1, 7, 32, 33, 40, 98, 99, 10**6])
+def test_strips_hold_every_pixel_once_and_no_more_than_they_may(cube, most):
+    patches = Patches(cube, 3)
+    seen = np.zeros((9, 11), int)
+    for strip in patches.strips(most):
+        seen[strip.place] += 1
+        pixels = patches.pixels(strip)
+        assert len(pixels) == strip.rows * strip.cols <= most
+        np.testing.assert_array_equal(pixels, np.arange(99).reshape(9, 11)[strip.place].ravel())
+    assert (seen == 1).all()
+
+
+def test_strips_are_whole_rows_where_a_patch_of_these_fits(cube):
+    assert [(s.rows, s.cols) for s in Patches(cube, 3).strips(40)] == [(3, 11)] * 3
+    assert all(s.cols <= 5 for s in Patches(cube, 3).strips(30))  # squares have less margin
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_the_windows_around_a_strip_are_the_patches_of_its_pixels(cube, size):
+    patches = Patches(cube, size)
+    for strip in patches.strips(20):
+        around = patches.around(strip)
+        assert around.shape == (strip.rows + size - 1, strip.cols + size - 1, 4)
+        cut = windows(np.ascontiguousarray(around), size, size)
+        expected = patches.gather(patches.pixels(strip))
+        np.testing.assert_array_equal(cut.reshape(expected.shape), expected)

@@ -1,18 +1,25 @@
 """Attribution of every pixel of a scene, for the class that is predicted there.
 
-Patches are copied out of the scene a batch at a time, so what is held does not grow with it.
+Shown is what the method says of each pixel's own patch, not a sum over the patches that hold the
+pixel: neighbours are explained for classes of their own, and signed maps of a sum would cancel.
+Where the network begins with a convolution, what neighbouring patches share is computed once and
+none is cut (`hsi.explain.strips`), and that is proven in every strip on some of its patches;
+otherwise patches are copied out of the scene a batch at a time. What is held does not grow with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi.predict import batches
+from hsi.errors import ModelError
+from hsi.explain.attribution import Attribution
+from hsi.patches import Strip
+from hsi.predict import batches, sample
 from hsi.progress import progress
 from hsi.views import draw
 from hsi.views.attributed import Attributed
@@ -24,7 +31,23 @@ from hsi.views.subject import SceneSubject
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hsi.explain.strips import StripAttributor
+
 BATCH = 1024
+"""Patches that are cut at once, where they have to be."""
+
+STRIP = 8192
+"""Pixels of a strip at most."""
+
+CHECKED = 12
+"""Pixels of each strip whose maps are compared with those of their patches."""
+
+AGREEING = 0.75
+"""Share of them that must agree. Where rounding puts what goes into a ReLU on the other side of
+zero a single map may differ, and neither is wrong; borders alone would be a third of them."""
+
+TOLERANCE = 1e-3
+"""Most that a map may differ from that of its patch, as a share of its largest value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,35 +59,111 @@ class SceneMaps:
         peak: (rows, cols) the channel of the largest saliency, summed over the patch.
         predicted: (rows, cols) class index.
         per_band: whether channels are told apart at all.
+        way: how it was computed, in words.
     """
 
     magnitude: np.ndarray
     peak: np.ndarray
     predicted: np.ndarray
     per_band: bool
+    way: str
 
 
 def scene_maps(opened: Opened, request: Request) -> SceneMaps:
     """Attribute the predicted class of every pixel, borders included."""
     subject = opened.subject
     assert isinstance(subject, SceneSubject)
-    rows, cols = subject.scene.labels.shape
-    tool = Attributed(opened, request)
-    magnitude = np.empty(rows * cols, np.float32)
-    peak = np.empty(rows * cols, np.int64)
-    predicted = np.empty(rows * cols, np.int64)
-    per_band = True
-    with progress(f"{request.method} of {opened.label}", rows * cols) as advance:
-        for keys in batches(np.arange(rows * cols), BATCH):
-            result = tool(request.method, subject.shown(keys), None)
-            saliency = np.abs(result.maps)
-            magnitude[keys] = saliency.mean(axis=(1, 2, 3))
-            peak[keys] = saliency.sum(axis=(1, 2)).argmax(axis=1)
-            predicted[keys] = result.classes
-            per_band = result.per != "pixel"
-            advance(int(keys[-1]) + 1, "")
-    size = (rows, cols)
-    return SceneMaps(magnitude.reshape(size), peak.reshape(size), predicted.reshape(size), per_band)
+    work = _Work(opened, request, subject)
+    with progress(f"{request.method} of {opened.label}", len(work.magnitude)) as advance:
+        for strip in subject.patches.strips(STRIP):
+            work.attribute(strip, advance)
+    size = subject.scene.labels.shape
+    return SceneMaps(
+        work.magnitude.reshape(size), work.peak.reshape(size), work.predicted.reshape(size),
+        work.per_band, work.way,
+    )  # fmt: skip
+
+
+class _Work:
+    """The maps of a scene while they are made, strip after strip."""
+
+    def __init__(self, opened: Opened, request: Request, subject: SceneSubject) -> None:
+        self._tool, self._subject, self._request = Attributed(opened, request), subject, request
+        self._shared, self._reason = self._strips(opened)
+        self._draw, self._checked, self._done = np.random.default_rng(request.seed), 0, 0
+        pixels = subject.patches.rows * subject.patches.cols
+        self.magnitude = np.empty(pixels, np.float32)
+        self.peak, self.predicted = np.empty((2, pixels), np.int64)
+        self.per_band = True
+
+    @property
+    def way(self) -> str:
+        """How the pixels were attributed, in words."""
+        if self._shared is None:
+            return f"patch by patch ({self._reason})"
+        return (
+            "patches share the affine beginning of the network, the rest is each patch's own; "
+            f"as patch by patch at {self._checked} pixels checked"
+        )
+
+    def attribute(self, strip: Strip, advance: Callable[[int, str], None]) -> None:
+        """The pixels of a strip."""
+        pixels = self._subject.patches.pixels(strip)
+        done, self._done = self._done, self._done + len(pixels)
+        if self._shared is not None:
+            places = sample(strip, CHECKED, self._draw)
+            found = []
+            for some, result in self._shared(self._subject.patches.around(strip)):
+                self._keep(pixels[some], result)
+                found.append(_some_of(result, np.isin(some, places)))
+                advance(done + int(some[-1]) + 1, "")
+            if self._proven(found, pixels[places]):
+                self._checked += len(places)
+                return
+            self._shared = None
+            self._reason = f"maps of shared work differed from row {strip.top} on"
+        for batch in batches(pixels, BATCH):
+            self._keep(batch, self._by_patches(batch))
+            done += len(batch)
+            advance(done, "")
+
+    def _strips(self, opened: Opened) -> tuple[StripAttributor | None, str]:
+        """The method over strips; or None, and why."""
+        from hsi.explain.strips import StripAttributor
+
+        request, patches = self._request, self._subject.patches
+        options = self._tool.options(request.method, patches.gather(np.zeros(1, int)))
+        try:
+            return StripAttributor(
+                request.method, opened.score, patches.shape, options,
+                batch_size=request.batch_size, seed=request.seed,
+            ), ""  # fmt: skip
+        except ModelError as error:
+            return None, str(error)
+
+    def _by_patches(self, pixels: np.ndarray) -> Attribution:
+        return self._tool(self._request.method, self._subject.shown(pixels), None)
+
+    def _keep(self, pixels: np.ndarray, result: Attribution) -> None:
+        saliency = np.abs(result.maps)
+        self.magnitude[pixels] = saliency.mean(axis=(1, 2, 3))
+        self.peak[pixels] = saliency.sum(axis=(1, 2)).argmax(axis=1)
+        self.predicted[pixels] = result.classes
+        self.per_band = result.per != "pixel"
+
+    def _proven(self, found: list[tuple[np.ndarray, np.ndarray]], pixels: np.ndarray) -> bool:
+        """Whether maps and classes of these pixels are those of their patches."""
+        maps, classes = (np.concatenate(column) for column in zip(*found, strict=True))
+        wanted = self._by_patches(pixels)
+        largest = np.abs(wanted.maps).max(axis=(1, 2, 3), initial=0)
+        away = np.abs(maps - wanted.maps).max(axis=(1, 2, 3))
+        # The comparison of what is not finite is false: then patches have the last word.
+        same = (away <= TOLERANCE * largest) & (classes == wanted.classes)
+        return bool(same.mean() >= AGREEING)
+
+
+def _some_of(result: Attribution, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return result.maps[chosen], result.classes[chosen]
 
 
 def show(look: Look) -> list[Path]:
@@ -83,6 +182,7 @@ def _say(look: Look, found: Mapping[str, SceneMaps]) -> None:
             f"{label}: attribution magnitude over the scene, median "
             f"{np.median(maps.magnitude):.3g}, largest {maps.magnitude.max():.3g}"
         )
+        look.say(f"{label}: {maps.way}.")
 
 
 def _draw(look: Look, found: Mapping[str, SceneMaps]) -> Figure:
@@ -101,7 +201,7 @@ def _draw(look: Look, found: Mapping[str, SceneMaps]) -> Figure:
         subject.scene.class_names,
         predicted={label: subject.class_numbers[maps.predicted] for label, maps in found.items()},
         title=f"{draw.title(look)}: {name}",
-        magnitude_label=f"mean magnitude over the patch of {name}",
+        magnitude_label=f"mean magnitude of {name} over each pixel's own patch, for its own class",
         strongest_label=subject.unit if waves is None else "wavelength (nm)",
         synthetic=subject.synthetic,
         note=subject.note,
