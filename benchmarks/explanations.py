@@ -5,8 +5,8 @@
 Same networks, weights, inputs and scores for all, in one run. Every contestant works in a process
 of its own, every library in an environment of its own (`benchmarks/.environments`, made by the
 first run, about 9 GB); they take turns, round by round. A table is printed and everything written
-to `benchmarks/results/explanations.json`. Ratios are ours against the other way named, above 1
-where ours is better.
+to `benchmarks/results/explanations.json`, after each method anew. Ratios are ours against the other
+way named, above 1 where ours is better.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patches", type=int, default=256)
     parser.add_argument("--photographs", type=int, default=16)
     parser.add_argument(
-        "--walked", type=int, default=1, help="photographs for SmoothGrad and integrated gradients"
+        "--walked", type=int, default=2, help="photographs for SmoothGrad and integrated gradients"
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     everyone = [OURS, HAND, *PEERS]
@@ -118,10 +118,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure, print the table, write the JSON."""
+def write(path: Path, run: Run, inputs: dict[str, str], rows: list[Row], *, complete: bool) -> None:
+    """What has been measured so far, by atomic rename: an interrupted run keeps it."""
     from hsi.runs import machine, versions
 
+    result = {
+        "complete": complete,
+        "machine": machine(),
+        "versions": versions(),
+        "contestants": run.versions,
+        "left_out": run.missing,
+        "inputs": inputs,
+        "size": vars(run.size),
+        "figures": ratios(rows),
+        "rows": as_written(rows),
+    }
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON after every method."""
     asked = arguments()
     size = Size(
         {"cao": asked.patches, "vgg16": asked.photographs},
@@ -132,34 +151,24 @@ def main() -> None:
     if asked.quick:
         size = Size({"cao": 32, "vgg16": 1}, {"cao": 32, "vgg16": 1}, 4, 1)
     pythons, missing = environments(asked.environments, asked.contestants)
+    path = asked.output or (None if asked.quick else RESULTS)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         inputs = write_inputs(Path(folder), size)
         run = Run(Path(folder), size, pythons, {}, missing)
         print(HEADER, flush=True)
         for network in asked.networks:
-            for row in run.network(network):
-                rows.append(row)
-                print(line_of(row), flush=True)
-    figures = ratios(rows)
-    for name, value in figures.items():
+            for found in run.network(network):
+                rows += found
+                print(*map(line_of, found), sep="\n", flush=True)
+                if path:
+                    write(path, run, inputs, rows, complete=False)
+    for name, value in ratios(rows).items():
         print(f"{name:44} {value if isinstance(value, str) else format(value, '.2f')}")
     for name, reason in missing.items():
         print(f"left out: {name}: {reason}")
-    path = asked.output or (None if asked.quick else RESULTS)
     if path:
-        result = {
-            "machine": machine(),
-            "versions": versions(),
-            "contestants": run.versions,
-            "left_out": missing,
-            "inputs": inputs,
-            "size": vars(size),
-            "figures": figures,
-            "rows": as_written(rows),
-        }
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write(path, run, inputs, rows, complete=True)
         print(f"Written: {path}")
 
 

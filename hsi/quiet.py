@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hsi.errors import UserError
@@ -50,11 +50,17 @@ def quiet() -> Iterator[None]:
                 sys.stderr.write(held.read().decode(errors="replace"))
 
 
-def start_tensorflow() -> None:
-    """Load TensorFlow and let it find its devices, quietly; it takes seconds the first time."""
+def start_tensorflow(first: Callable[[], object] | None = None) -> None:
+    """Load TensorFlow and let it find its devices, quietly; it takes seconds the first time.
+
+    Args:
+        first: called before the devices are looked for.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         import tensorflow as tf
 
+        if first:
+            first()
         tf.config.list_logical_devices()
         tf.get_logger().setLevel("ERROR")

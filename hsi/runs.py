@@ -60,14 +60,21 @@ class Run:
         path = self.path(file)
         return known if known and path.is_file() and sha256_of(path) == known["sha256"] else None
 
+    @property
+    def done(self) -> bool:
+        """Whether every stage is finished and every file is still what it was."""
+        return self.record.get("state") == "done" and all(
+            self.variant(file) for file in self.record["variants"]
+        )
+
     def add_variant(self, file: str, row: dict[str, Any], **facts: Any) -> None:
         """Record a finished variant: its row of results.csv and other facts."""
         entry = {"sha256": sha256_of(self.path(file)), "row": row, **facts}
         self.save(variants={**self.record["variants"], file: entry})
 
 
-def start(settings: Settings, *, scene: str) -> Run:
-    """Make a new run folder; `scene` is the name of the data, for the folder's default name.
+def start(settings: Settings, *, data: str) -> Run:
+    """Make a new run folder; `data` is the name of the data, for the folder's default name.
 
     An existing folder is never touched: a default name gets a number, a name that was asked for is
     refused.
@@ -76,7 +83,7 @@ def start(settings: Settings, *, scene: str) -> Run:
         OutputError: the folder exists or cannot be written.
     """
     folder = (
-        Path(settings.output) if settings.output else _free_folder(default_folder(settings, scene))
+        Path(settings.output) if settings.output else _free_folder(default_folder(settings, data))
     )
     if folder.exists() and (not folder.is_dir() or not _is_empty(folder)):
         raise OutputError(
@@ -122,11 +129,15 @@ def data_of(run: Run) -> dict[str, Any]:
     return {name: run.record["data"][name] for name in ("dataset", "labels")}
 
 
-def default_folder(settings: Settings, scene: str) -> Path:
+def default_folder(settings: Settings, data: str) -> Path:
     """outputs/<model>_<dataset> and whatever sets this run apart from the default one."""
-    parts = [settings.model, scene]
+    parts = [settings.network.name, data]
     if settings.quantize_folder:
         parts = [Path(settings.quantize_folder).resolve().name, "quantized"]
+    if settings.width != 1:
+        parts.append(f"width{settings.width:g}")
+    if settings.image_size:
+        parts.append(f"{settings.image_size}px")
     if settings.band_selection:
         parts.append(f"{settings.band_selection.lower()}{settings.components}")
     if settings.split != "blocks":

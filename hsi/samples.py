@@ -1,18 +1,24 @@
-"""Samples: a scene, its split, its fitted preparation and its patches, ready for a network."""
+"""Samples: what settings name, ready for a network.
+
+Of a scene: its split, its fitted preparation and its patches, here. Of images: see
+`hsi.image_sets`. Both have the face of `hsi.parts.AnySamples`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hsi import bands
+from hsi import bands, parts
 from hsi.catalog import CLASS_SETS, open_scene
-from hsi.errors import DataError, SettingsError
-from hsi.patches import Patches, check_patch_size
+from hsi.errors import SettingsError
+from hsi.image_sets import FOLDER, STANDARD, ImageSamples, ImageScaling, open_image_set
+from hsi.parts import Augment, Part
+from hsi.patches import Patches, check_patch_size, turned
 from hsi.readers import read_array
 from hsi.scene import Scene
 from hsi.settings import Settings
@@ -20,25 +26,13 @@ from hsi.split import Amount, Split, make_split
 
 Say = Callable[[str], None]
 
-CALIBRATION_SAMPLES = 500
-
-
-@dataclass(frozen=True)
-class Part:
-    """Pixels of a scene and their class indices.
-
-    Attributes:
-        pixels: (n,) flat pixel numbers, row * cols + col.
-        classes: (n,) class indices 0..classes-1.
-    """
-
-    pixels: np.ndarray
-    classes: np.ndarray
+DEFAULT_IMAGES = "digits"
+"""The set for a network of images where none is named: it needs no files."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What a network is trained and tested on.
+    """A scene: what a network of patches is trained and tested on.
 
     Attributes:
         scene: with the classes that take part and no others.
@@ -52,6 +46,54 @@ class Samples:
     preparation: bands.Preparation
     patches: Patches
 
+    unit: ClassVar[str] = "pixel"
+
+    @property
+    def augment(self) -> Augment | None:
+        return None
+
+    @property
+    def name(self) -> str:
+        return self.scene.name
+
+    @property
+    def synthetic(self) -> bool:
+        return self.scene.synthetic
+
+    @property
+    def sha256(self) -> str:
+        return self.scene.sha256
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        return self.scene.class_names
+
+    @property
+    def classes(self) -> int:
+        return len(self.scene.classes)
+
+    @property
+    def leakage(self) -> float:
+        return self.split.leakage
+
+    @property
+    def divided(self) -> str:
+        return self.split.method
+
+    @property
+    def division(self) -> dict[str, np.ndarray]:
+        """The masks."""
+        split = self.split
+        return {"train": split.train, "validation": split.validation, "test": split.test}
+
+    @property
+    def note(self) -> str:
+        split = self.split
+        return (
+            f"Split {split.method}, seed {split.seed}, leakage {100 * split.leakage:.1f} % "
+            f"at patch {split.patch_size}"
+        )
+
     def part(self, name: str) -> Part:
         """The "train", "validation" or "test" pixels with their class indices."""
         pixels = np.flatnonzero(getattr(self.split, name))
@@ -59,14 +101,93 @@ class Samples:
 
     def calibration(self, *, seed: int) -> np.ndarray:
         """At most 500 training patches, drawn evenly at random; (n, patch, patch, channels)."""
-        pixels = self.part("train").pixels
-        chosen = np.random.default_rng(seed).permutation(len(pixels))[:CALIBRATION_SAMPLES]
-        return self.patches.gather(pixels[chosen])
+        return parts.calibration(self.patches, self.part("train"), seed=seed)
+
+    def scored(self, *, seed: int) -> Part:
+        """All training pixels."""
+        return self.part("train")
+
+    @property
+    def moves(self) -> Augment:
+        """Changes of a batch after which a teacher can still be asked: patches turn and mirror."""
+        return turned
 
     @property
     def clipped(self) -> int:
         """Values of the scene outside the clipping bounds."""
         return bands.count_clipped(self.preparation, self.scene.cube)
+
+    def save_preparation(self, path: Path) -> None:
+        """Write it as .npz; `hsi.bands.load` reads it."""
+        bands.save(self.preparation, path)
+
+    def describe(self) -> tuple[str, ...]:
+        """Lines for the user: the scene, its split with leakage, the preparation."""
+        scene, split = self.scene, self.split
+        counts = [np.count_nonzero(mask) for mask in self.division.values()]
+        lines = [
+            f"Scene {scene.name}{' (SYNTHETIC, not real data)' if scene.synthetic else ''}: "
+            f"{scene.rows} x {scene.cols} pixels, {scene.bands} bands, {len(scene.classes)} "
+            f"classes, {np.count_nonzero(scene.labels)} labelled pixels.",
+            f"Split {split.method} (seed {split.seed}, gap {split.gap}): {counts[0]} training, "
+            f"{counts[1]} validation, {counts[2]} test pixels; leakage {100 * split.leakage:.1f} % "
+            f"at patch {split.patch_size}.",
+        ]
+        facts = self.preparation.summary()
+        if "explained_variance" in facts:
+            lines.append(
+                f"PCA: {facts['components']} components, {facts['explained_variance']:.2%} of "
+                "variance."
+            )
+        elif "relative_reconstruction_error" in facts:
+            lines.append(
+                f"NMF: {facts['components']} components, relative reconstruction error "
+                f"{facts['relative_reconstruction_error']:.2%}."
+            )
+        if self.clipped:
+            lines.append(
+                f"Outliers: {self.clipped} values of the scene are clipped to the fitted range."
+            )
+        notes = (*split.notes, *self.preparation.notes)
+        return (*lines, *(f"Note: {note}" for note in notes))
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says of the scene, its classes, its split and its preparation."""
+        scene, split = self.scene, self.split
+        waves = scene.wavelengths
+        return {
+            "data": {
+                "name": scene.name,
+                "synthetic": scene.synthetic,
+                "sha256": scene.sha256,
+                "source": scene.source,
+                "sensor": scene.sensor,
+                "shape": list(scene.cube.shape),
+                "wavelengths_nm": None if waves is None else [float(w) for w in waves],
+                "wavelengths_approximate": scene.wavelengths_approximate,
+                "sensor_bands": [int(b) for b in scene.sensor_bands()],
+                "clipped_values": self.clipped,
+            },
+            "classes": [
+                {"index": i, "number": n, "name": scene.class_names[n]}
+                for i, n in enumerate(scene.classes)
+            ],
+            "split": {
+                "method": split.method,
+                "seed": split.seed,
+                "gap": split.gap,
+                "patch_size": split.patch_size,
+                "leakage": split.leakage,
+                "training": int(split.train.sum()),
+                "validation": int(split.validation.sum()),
+                "test": int(split.test.sum()),
+                "notes": list(split.notes),
+            },
+            "preparation": {
+                **self.preparation.summary(),
+                "notes": list(self.preparation.notes),
+            },
+        }
 
 
 def open_samples(
@@ -152,21 +273,49 @@ def _label_map(spec: str | None, shape: tuple[int, ...], say: Say) -> np.ndarray
     return read_array(spec, kind="labels", shape=shape, say=say).array
 
 
-def save_split(split: Split, path: Path) -> None:
-    """Write the masks as .npz (no pickle)."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, train=split.train, validation=split.validation, test=split.test)
+def open_images(
+    settings: Settings,
+    *,
+    size: int | None,
+    preprocess: str = STANDARD,
+    scaling: ImageScaling | None = None,
+    say: Say = print,
+) -> ImageSamples:
+    """Open the image set that settings name; with none the embedded digits, which is said first.
 
+    Args:
+        settings: checked, of images.
+        size: side of the images, in pixels; None takes the default of the set.
+        preprocess: "standard", fitted on training images, or a name of
+            `hsi.images.PREPROCESSINGS`.
+        scaling: fitted earlier; comes before `preprocess`.
+        say: called with one line for each thing worth knowing.
 
-def check_same_split(split: Split, path: Path) -> None:
-    """Refuse to go on where the stored masks are not these (`DataError`)."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            same = all(np.array_equal(stored[n], getattr(split, n)) for n in stored.files)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path}: damaged; start a new run.") from error
-    if not same:
-        raise DataError(
-            f"{path}: the split of this run cannot be made again from its settings (another "
-            f"version of the data or of this program?); start a new run."
+    Raises:
+        UserError: whatever is wrong with the images or the settings.
+    """
+    if settings.dataset is None:
+        say(
+            "No data set is named: the images are the handwritten digits that scikit-learn brings "
+            "along (8 x 8, grey); name others with --dataset."
         )
+    return open_image_set(
+        settings.dataset or DEFAULT_IMAGES,
+        size=size,
+        seed=settings.seed,
+        validation_fraction=settings.validation_fraction,
+        train_fraction=settings.train_fraction,
+        preprocess=preprocess,
+        scaling=scaling,
+        say=say,
+    )
+
+
+def absolute_spec(spec: str | None) -> str | None:
+    """A data set's name as it is; a file or folder with its absolute path, for later commands."""
+    if spec is None:
+        return None
+    if spec.startswith(FOLDER):
+        return f"{FOLDER}{Path(spec.removeprefix(FOLDER)).expanduser().resolve()}"
+    file, colon, key = spec.partition(":")
+    return f"{Path(file).resolve()}{colon}{key}" if Path(file).exists() else spec

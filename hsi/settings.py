@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
+from hsi import image_sets
 from hsi.bands import REDUCERS, SCALINGS
+from hsi.catalog import CATALOG, SYNTHETIC, looks_like_path, scene_name
 from hsi.errors import SettingsError, one_of
-from hsi.models import network
+from hsi.image_sets import IMAGE_SETS, image_set_name
+from hsi.models import NETWORKS, Network, network
 from hsi.split import METHODS
 
-PRUNE_METHODS = ("apoz", "magnitude")
+OWN = "own"
+"""What `model` is with a model file of the user's own."""
+TRAIN_FRACTION = 0.1
+"""Of a scene, where none is given; of images all are taken."""
+EPOCHS = 100
+"""Where none are given; of a model of the user's own, none."""
+OF_SCENES = (
+    "labels", "like", "classes", "drop_bands", "band_selection", "components", "patch_size",
+    "split", "train_per_class", "block_size", "train_labels", "test_labels",
+)  # fmt: skip
+OF_IMAGES = ("image_size", "no_augmentation")
+
 QUANTIZATIONS: dict[str, str] = {
     "float32": "no quantization; the yardstick of the others",
     "dynamic": "int8 weights, activations quantized while running",
@@ -19,12 +35,25 @@ QUANTIZATIONS: dict[str, str] = {
     "int16x8": "int8 weights, int16 activations, calibrated; runs slow reference kernels",
     "int4": "int4 weights, float computation: an eighth of the file, no gain in speed",
 }
+PRETRAININGS: dict[str, str] = {
+    "none": "random weights",
+    "simclr": "contrastive, of samples without labels (Chen et al. 2020)",
+}
+STRATEGIES: dict[str, str] = {
+    "default": "one device",
+    "mirrored": "every GPU of this machine",
+    "multi_worker": "a process for each worker, as TF_CONFIG says",
+}
 NOT_OF_THE_RESULT = ("output", "resume", "show_images", "threads", "start_from")
 """Settings that do not change what a run computes: `--resume` may be given others."""
 COMPRESSION = (
     "prune", "prune_method", "prune_start", "prune_increment", "prune_end", "prune_epochs",
-    "prune_learning_rate", "compression_rates", "quantize", "quantization",
-    "quantize_pruned_models", "quantize_folder",
+    "prune_learning_rate", "compression_rates", "criterion", "granularity", "scope", "schedule",
+    "target", "round_to", "min_channels", "keep", "prune_dense", "no_compensation", "epochs_total",
+    "until_convergence", "plan", "plan_only", "teacher", "temperature", "teacher_share", "distill",
+    "distill_epochs", "low_rank", "low_rank_method", "separable", "clusters", "fold",
+    "quantization_aware", "quantize", "quantization", "quantize_pruned_models",
+    "quantize_folder",
 )  # fmt: skip
 """Settings that do not change the trained model."""
 
@@ -33,10 +62,14 @@ COMPRESSION = (
 class Settings:
     """Every option of `generate_model.py`, by its name there; None means the network's default.
 
-    The meaning of each is in `python generate_model.py --help`.
+    The meaning of each is in `python generate_model.py --help`. `train_fraction` and `epochs` are
+    never None: what stands for it depends on the data and the model.
     """
 
     model: str
+    model_file: str | None = None
+    weights: str = "none"
+    width: float = 1.0
     dataset: str | None = None
     labels: str | None = None
     like: str | None = None
@@ -46,18 +79,23 @@ class Settings:
     band_selection: str | None = None
     components: int | None = None
     patch_size: int | None = None
+    image_size: int | None = None
+    no_augmentation: bool = False
     split: str = "blocks"
-    train_fraction: float = 0.1
+    train_fraction: float = None  # type: ignore[assignment]  # see __post_init__
     train_per_class: int | None = None
     validation_fraction: float = 0.1
     block_size: int = 10
     train_labels: str | None = None
     test_labels: str | None = None
     seed: int = 0
-    epochs: int = 100
+    epochs: int = None  # type: ignore[assignment]  # see __post_init__
     batch_size: int | None = None
     learning_rate: float | None = None
     patience: int = 20
+    pretrain: str = "none"
+    pretrain_epochs: int = 20
+    strategy: str = "default"
     prune: bool = False
     prune_method: str | None = None
     prune_start: float = 0
@@ -66,6 +104,31 @@ class Settings:
     prune_epochs: int = 10
     prune_learning_rate: float | None = None
     compression_rates: tuple[float, ...] = ()
+    criterion: str | None = None
+    granularity: str | None = None
+    scope: str | None = None
+    schedule: str | None = None
+    target: tuple[str, ...] = ()
+    round_to: int = 1
+    min_channels: int = 1
+    keep: tuple[str, ...] = ()
+    prune_dense: bool = False
+    no_compensation: bool = False
+    epochs_total: int | None = None
+    until_convergence: bool = False
+    plan: str | None = None
+    plan_only: bool = False
+    teacher: str | None = None
+    temperature: float = 4.0
+    teacher_share: float = 0.9
+    distill: tuple[str, ...] = ()
+    distill_epochs: int = 100
+    low_rank: tuple[str, ...] = ()
+    low_rank_method: str = "tucker2"
+    separable: bool = False
+    clusters: tuple[int, ...] = ()
+    fold: bool = False
+    quantization_aware: bool = False
     quantize: bool = False
     quantization: tuple[str, ...] = ("dynamic",)
     quantize_pruned_models: bool = False
@@ -76,10 +139,28 @@ class Settings:
     resume: bool = False
     start_from: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.train_fraction is None:
+            object.__setattr__(self, "train_fraction", 1.0 if self.of_images else TRAIN_FRACTION)
+        if self.epochs is None:
+            object.__setattr__(self, "epochs", 0 if self.model_file else EPOCHS)
+
     @property
-    def pruning(self) -> str:
-        """The pruning method: as given, else magnitude where there are compression rates."""
-        return self.prune_method or ("magnitude" if self.compression_rates else "apoz")
+    def of_images(self) -> bool:
+        """Whether the data is a set of images; else it is a scene."""
+        if self.dataset is not None:
+            return image_set_name(self.dataset) is not None
+        return self.model in NETWORKS and NETWORKS[self.model].image_size > 0
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained, with its defaults on this kind of data."""
+        if self.model_file:
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(self.model_file).stem) or OWN
+            return Network(name, "the user's own", self.model_file, patch_size=1, smallest_patch=1)
+        found = network(self.model)
+        rate = found.image_learning_rate if self.of_images else None
+        return found if rate is None else replace(found, learning_rate=rate)
 
     @property
     def prune_targets(self) -> tuple[float, ...]:
@@ -91,9 +172,11 @@ class Settings:
         return tuple(t for t in targets if t > 0)
 
     def check(self) -> Settings:
-        """Return the settings if no two contradict each other (`SettingsError`)."""
+        """Return the settings if no two contradict each other (`SettingsError`).
+
+        Those of pruning are checked by `hsi.pipeline.choices`, which knows the criteria.
+        """
         _check_training(self)
-        _check_pruning(self)
         for mode in self.quantization:
             one_of(mode, QUANTIZATIONS, what="quantization")
         if not self.quantization:
@@ -143,12 +226,69 @@ def percent_name(target: float) -> str:
     return f"{target:.1f}".removesuffix(".0")
 
 
+def _check_model(settings: Settings) -> None:
+    if settings.model_file is None:
+        if settings.model == OWN:
+            raise SettingsError("model own: expected together with --model FILE.")
+        if settings.width != 1:
+            network(settings.model).check_width(settings.width)
+        return
+    if settings.model != OWN:
+        raise SettingsError(
+            f"model: expected the network {settings.model} or --model FILE, got both."
+        )
+    if settings.dataset is None and not settings.quantize_folder:
+        raise SettingsError(
+            "dataset: expected with --model FILE: what the model was trained for is not in it."
+        )
+    for name, untouched in (("weights", "none"), ("width", 1.0)):
+        if getattr(settings, name) != untouched:
+            raise SettingsError(f"{name}: is of new networks; --model FILE is taken as it is.")
+
+
+def check_dataset(spec: str) -> None:
+    """Refuse what is neither the name of a data set nor a file (`SettingsError`)."""
+    if image_set_name(spec) is None and scene_name(spec) is None and not looks_like_path(spec):
+        known = (*CATALOG, SYNTHETIC, *IMAGE_SETS, "folder:PATH")
+        one_of(spec, known, what="data set (and no such file)")
+
+
+def _check_data(settings: Settings) -> None:
+    """Whether there is such a data set, and the options are of its kind."""
+    spec = settings.dataset
+    if spec is not None:
+        check_dataset(spec)
+    defaults = {field.name: field.default for field in fields(settings)}
+    what, other = ("images", "a scene") if settings.of_images else ("a scene", "images")
+    strange: tuple[str, ...] = OF_SCENES if settings.of_images else OF_IMAGES
+    given = [name for name in strange if getattr(settings, name) != defaults[name]]
+    if given:
+        data = f"the data set {spec}" if spec else f"the default of {settings.model}"
+        raise SettingsError(
+            f"{', '.join(given)}: expected with {other}, but {data} is {what}; leave it out."
+        )
+    scalings = image_sets.SCALINGS if settings.of_images else SCALINGS
+    one_of(settings.scaling, scalings, what=f"scaling of {what}")
+    if settings.image_size is not None and settings.image_size < 1:
+        raise SettingsError(f"image_size: expected 1 pixel or more, got {settings.image_size}.")
+
+
 def _check_training(settings: Settings) -> None:
-    chosen = network(settings.model)
-    one_of(settings.scaling, SCALINGS, what="scaling")
+    _check_model(settings)
+    chosen = settings.network
+    _check_data(settings)
     one_of(settings.band_selection or "none", REDUCERS, what="band_selection")
     one_of(settings.split, METHODS, what="split")
-    for name, least in (("epochs", 1), ("patience", 1), ("prune_epochs", 0), ("threads", 1)):
+    one_of(settings.pretrain, PRETRAININGS, what="pretrain")
+    one_of(settings.strategy, STRATEGIES, what="strategy")
+    least_epochs = 0 if settings.model_file else 1
+    for name, least in (
+        ("epochs", least_epochs),
+        ("patience", 1),
+        ("pretrain_epochs", 1),
+        ("prune_epochs", 0),
+        ("threads", 1),
+    ):
         if getattr(settings, name) < least:
             raise SettingsError(f"{name}: expected {least} or more, got {getattr(settings, name)}.")
     for name in (
@@ -182,28 +322,3 @@ def _check_training(settings: Settings) -> None:
         raise SettingsError("split given: expected --train_labels FILE (and --test_labels FILE).")
     if settings.split != "given" and (settings.train_labels or settings.test_labels):
         raise SettingsError("train_labels and test_labels: expected together with --split given.")
-
-
-def _check_pruning(settings: Settings) -> None:
-    one_of(settings.pruning, PRUNE_METHODS, what="prune_method")
-    if settings.compression_rates and settings.pruning != "magnitude":
-        raise SettingsError("compression_rates: expected with --prune_method magnitude.")
-    if (settings.compression_rates or settings.prune_method) and not settings.prune:
-        raise SettingsError("compression_rates and prune_method: expected together with --prune.")
-    for rate in settings.compression_rates:
-        if not rate > 1:
-            raise SettingsError(f"compression_rates: expected factors above 1, got {rate:g}.")
-    if not 0 <= settings.prune_start < 100 or not 0 < settings.prune_end < 100:
-        raise SettingsError(
-            f"prune_start and prune_end: expected percentages from 0 to below 100, got "
-            f"{settings.prune_start:g} and {settings.prune_end:g}."
-        )
-    if not settings.prune_increment > 0:
-        raise SettingsError(
-            f"prune_increment: expected a percentage above 0, got {settings.prune_increment:g}."
-        )
-    if settings.prune and not settings.prune_targets:
-        raise SettingsError(
-            f"prune_start {settings.prune_start:g}, prune_increment {settings.prune_increment:g} "
-            f"and prune_end {settings.prune_end:g} leave no step."
-        )

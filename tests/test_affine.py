@@ -136,7 +136,8 @@ NETWORKS = (cao, cao_pooled, like_vgg, nested, norm_first, dense_first, volumes,
 
 def uncut(model):
     """The same score as a callable, of which no beginning is known."""
-    from hsi.explain.score import Score, logit_model
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import Score
 
     view = logit_model(model)
     shape = tuple(model.input_shape[1:])
@@ -363,7 +364,8 @@ def test_other_forms_say_where_they_are_cut_and_pass_it_once(keras):
     import tensorflow as tf
 
     from hsi.explain.affine import behind
-    from hsi.explain.score import Score, logit_model
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import Score
 
     view, rows = logit_model(with_random_weights(cao(keras))), []
     matrix = samples((7, 4), n=1, dtype="float32")[0]
@@ -397,6 +399,107 @@ def test_other_forms_say_where_they_are_cut_and_pass_it_once(keras):
             8 + 1
         )  # forward, with the baseline for each batch, and on the way back
         assert whole_count >= 8 * points
+
+
+def recording(keras, rows):
+    """`cao` as a form of its own that notes how many rows go into each part of it."""
+    import tensorflow as tf
+
+    from hsi.explain.affine import Split, split_of
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import Score
+
+    view = logit_model(with_random_weights(cao(keras)))
+    split = split_of(view, (5, 5, 4))
+
+    def noted(part):
+        def call(x):
+            tf.py_function(lambda n: rows.append(int(n)), [tf.shape(x)[0]], [])
+            return part(x)
+
+        return call
+
+    class Form:
+        def __init__(self):
+            self.call = noted(lambda x: view(x, training=False))
+
+        def __call__(self, x):
+            return self.call(x)
+
+        def affine_split(self, sample_shape):
+            return Split(noted(split.front), noted(split.rest), split.share)
+
+    return Score(Form(), input_shape=(5, 5, 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n", "batch_size"), [(3, 7), (9, 4), (2, 1)])
+def test_no_more_rows_than_the_batch_size_at_once(keras, monkeypatch, method, n, batch_size):
+    """Neither go into the network nor are held between its parts, however many copies there are."""
+    from hsi.explain.score import Score
+
+    rows, held, compiled = [], [], Score.compiled
+
+    def watched(self, name, build):
+        step = compiled(self, name, build)
+
+        def call(*args):
+            found = step(*args)
+            tensors = [*args, *(found if isinstance(found, list | tuple) else [found])]
+            held.extend(t.shape[0] for t in tensors if len(getattr(t, "shape", ())) > 1)
+            return found
+
+        return call
+
+    monkeypatch.setattr(Score, "compiled", watched)
+    many = {"points": 19, "tolerance": 1e9} if "integrated" in method else {"samples": 19}
+    x = samples((5, 5, 4), n=n, dtype="float32")
+    score = recording(keras, rows)
+    found = explain.attribute(method, score, x, batch_size=batch_size, **many)
+    assert 1 <= max(rows) <= batch_size
+    assert 1 <= max(held) <= batch_size
+    if "integrated" in method:  # and doubled, and put where the score bends
+        rows.clear()
+        held.clear()
+        raised = {"points": 4, "most_points": 40, "tolerance": 1e-12}
+        explain.attribute(method, score, x, batch_size=batch_size, **raised)
+        assert 1 <= max(rows) <= batch_size
+        assert 1 <= max(held) <= batch_size
+    monkeypatch.undo()
+    wanted = explain.attribute(method, uncut(with_random_weights(cao(keras))), x, **many)
+    np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-5 * np.abs(wanted.maps).max())
+
+
+def test_noise_is_passed_once_for_many_samples(keras):
+    """As long as it fits into a batch: then only samples and noise go through the front."""
+    rows, x = [], samples((5, 5, 4), n=40, dtype="float32")
+    score = recording(keras, rows)
+    counts = []
+    for n in (8, 40):
+        options = {"samples": 6, "batch_size": 8}
+        explain.attribute("smoothgrad", score, x[:n], **options)  # compares and compiles
+        rows.clear()
+        explain.attribute("smoothgrad", score, x[:n], **options)
+        counts.append(sum(rows))
+    # Front and rest of each sample, the rest of each copy, the front again on the way back.
+    assert counts[1] - counts[0] == (40 - 8) * (1 + 1 + 6 + 1)
+
+
+def test_noise_in_groups_is_the_noise_in_one(keras):
+    from hsi.explain.affine import Split, _same
+    from hsi.explain.noise import noise_draws, noise_of
+    from hsi.explain.score import score_of
+
+    x = samples((5, 5, 4), dtype="float32")
+    drawn = noise_of(x, seed=3, samples=7, noise=0.2, ranges=None)
+    wanted = np.random.default_rng(3).standard_normal((7, 5, 5, 4), dtype=np.float32)
+    np.testing.assert_array_equal(list(noise_draws((5, 5, 4), 7, seed=3)), wanted)
+    score = score_of(cao(keras))
+    groups = list(drawn.groups(score, Split(_same, score), x, batch_size=3))
+    found = np.concatenate([g.shifts[: g.count] for g in groups])
+    np.testing.assert_array_equal(found, wanted * (0.2 * np.ptp(x, axis=(0, 1, 2))))
+    assert [len(g.shifts) for g in groups] == [3, 3, 3]
+    assert sum(g.weights[: g.count].sum() for g in groups) == pytest.approx(1)
 
 
 # Convolutions as products
@@ -480,3 +583,58 @@ def test_a_score_with_products_follows_its_model(keras):
         np.testing.assert_allclose(score.logits(x), score.plainly(x), rtol=1e-4, atol=1e-4)
         odds = np.exp(score.logits(x) - score.logits(x).max(axis=1, keepdims=True))
         np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), model(x), atol=1e-5)
+
+
+# Points where the score bends
+
+
+def test_the_midpoint_rule_finds_the_bends():
+    """Exact where a function is straight: its own joints are all that costs points."""
+    from hsi.explain.bends import midpoint_rule
+
+    joints, slopes = np.array([0.1234567, 0.6, 0.60003, 0.97]), np.array([3.0, -40, 7000, -6900, 5])
+
+    def slope(t):
+        return slopes[np.searchsorted(joints, t)]
+
+    def values(t):
+        t = np.asarray(t)[:, None]
+        parts = np.clip(t, [0, *joints], [*joints, 1]) - [0, *joints]
+        return (parts * slopes).sum(axis=1)
+
+    whole = values([1.0])[0]
+    places, weights = midpoint_rule(values, 150, enough=0.02)
+    assert len(places) < 150
+    assert weights.sum() == pytest.approx(1)
+    assert ((places > 0) & (places < 1)).all()
+    assert abs((weights * slope(places)).sum() - whole) <= 0.02
+    even = (np.arange(150) + 0.5) / 150
+    assert abs(slope(even).mean() - whole) > 0.1  # evenly spread, as many miss the steep piece
+    assert len(midpoint_rule(values, 40, enough=0)[0]) == 40
+    assert len(midpoint_rule(lambda t: 3 * t, 40, enough=0)[0]) == 32  # straight: none is halved
+
+
+def test_completeness_where_the_score_rises_in_a_narrow_place(keras):
+    """Doubling the points goes past the rise; then they are put where the score bends."""
+    model = keras.Sequential(
+        [
+            keras.Input((2, 2, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, activation="relu"),
+            keras.layers.Dense(2),
+        ]
+    )
+    # Along the way to ones the sum is 4 t: both units start within a thousandth, slopes cancel.
+    kernel = np.full((4, 2), 500.0)
+    model.set_weights(
+        [kernel, np.array([-777.0, -778.0]), np.array([[1, 0], [-1, 0]]), np.zeros(2)]
+    )
+    x = np.ones((1, 2, 2, 1), np.float32)
+    score = uncut(model)
+    options = {"classes": 0, "batch_size": 16, "most_points": 64}
+    found = explain.attribute("integrated_gradient", score, x, **options)
+    assert found.completeness_error[0] < 0.01
+    np.testing.assert_allclose(found.maps, 0.25, rtol=0.01)  # the rise by 1, shared by four
+    assert "the points of sample 1 are close together where the score bends" in found.notes
+    coarse = explain.attribute("integrated_gradient", score, x, **options, tolerance=1e9)
+    assert coarse.completeness_error[0] > 0.1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tflite_maker import Maker, interpreted
-from tflite_networks import MODES, disagreement, values
+from tflite_networks import MODES, convert, disagreement, values
 
 from hsi.deploy.differentiable import load, read
 from hsi.errors import ModelError
@@ -542,16 +542,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Path
     model = keras.Model(inputs, layers.Dense(5, activation="softmax", name="scores")(x))
     folder = tmp_path_factory.mktemp("small")
     return model, convert(model, folder, values(20, 8, 8, 6, seed=5))
-
-
-def convert(model: Any, folder: Path, calibration: np.ndarray) -> dict[str, Path]:
-    from hsi.compress.quantize import quantize
-
-    files = {}
-    for mode in MODES:
-        files[mode] = folder / f"{mode}.tflite"
-        files[mode].write_bytes(quantize(model, mode, calibration=calibration))
-    return files
 
 
 @pytest.mark.parametrize("mode", MODES)

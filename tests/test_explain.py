@@ -12,7 +12,7 @@ import pytest
 
 from hsi import explain
 from hsi.errors import ModelError, SettingsError
-from hsi.explain.attribution import in_batches, make_attribution
+from hsi.explain.attribution import in_batches, make_attribution, rows_at_once
 
 SHAPE = (3, 3, 4)
 CLASSES = 3
@@ -121,7 +121,7 @@ def test_unknown_option_is_refused(keras):
 
 @pytest.mark.parametrize("head", ["fused", "activation", "layer"])
 def test_softmax_of_the_logits_is_the_output(keras, head):
-    from hsi.explain.score import logit_model
+    from hsi.explain.logit_view import logit_model
 
     model, x = small_network(keras, head=head), patches()
     logits = logit_model(model)(x).numpy()
@@ -135,7 +135,8 @@ def test_softmax_of_the_logits_is_the_output(keras, head):
     ids=["nested", "sequential", "convolution head"],
 )
 def test_softmax_of_the_logits_of_other_graphs(keras, build):
-    from hsi.explain.score import logit_model, score_of
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import score_of
 
     model, x = build(keras), patches()
     logits = logit_model(model)(x).numpy()
@@ -145,7 +146,7 @@ def test_softmax_of_the_logits_of_other_graphs(keras, build):
 
 
 def test_sigmoid_is_looked_through(keras):
-    from hsi.explain.score import logit_model
+    from hsi.explain.logit_view import logit_model
 
     model = keras.Sequential(
         [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2, activation="sigmoid")]
@@ -155,7 +156,7 @@ def test_sigmoid_is_looked_through(keras):
 
 
 def test_the_view_shares_weights_and_leaves_the_model(keras):
-    from hsi.explain.score import logit_model
+    from hsi.explain.logit_view import logit_model
 
     model, x = small_network(keras), patches()
     before, config = model(x).numpy(), model.get_config()
@@ -170,7 +171,8 @@ def test_the_view_shares_weights_and_leaves_the_model(keras):
 
 
 def test_an_output_without_softmax_is_taken_and_a_squashed_one_is_noted(keras):
-    from hsi.explain.score import logit_model, score_of
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import score_of
 
     x = patches()
     linear = small_network(keras, head="linear")
@@ -280,7 +282,7 @@ def test_gradient_of_a_relu_network_in_closed_form(keras):
 
 
 def test_gradient_against_finite_differences_in_float64(keras):
-    from hsi.explain.score import logit_model
+    from hsi.explain.logit_view import logit_model
 
     model = small_network(keras, dtype="float64", activation="tanh")
     x = patches(2).astype(np.float64)
@@ -388,6 +390,24 @@ def test_batches_are_all_of_one_size():
     assert sizes == [4, 4, 4]
 
 
+def test_rows_at_once_are_as_many_as_hold_two_million_values():
+    """A power of two: none that holds more, none that could be doubled, at most 256."""
+    for shape in ((5, 5, 200), (9, 9, 20), (224, 224, 3), (2000, 2000, 3), (32, 32, 3), (1,)):
+        rows, values = rows_at_once(shape, None), int(np.prod(shape))
+        assert rows == 1 or rows * values <= 2**21
+        assert rows == 256 or 2 * rows * values > 2**21
+        assert rows in {2**k for k in range(9)}
+        assert rows_at_once(shape, 7) == 7
+    sizes = []
+    (maxima,) = in_batches(
+        lambda x: [sizes.append(len(x)) or x[:, 0, 0]], np.zeros((5, 1000, 1000)), batch_size=None
+    )
+    assert sizes == [2, 2, 2]
+    assert maxima.shape == (5,)
+    with pytest.raises(SettingsError, match="at least 1"):
+        rows_at_once((2,), 0)
+
+
 @pytest.mark.parametrize("method", ["gradient", "smoothgrad"])
 @pytest.mark.parametrize(
     ("inputs", "options", "error", "words"),
@@ -415,8 +435,8 @@ def test_smoothgrad_as_the_paper_writes_it(keras):
     """One noisy copy at a time, eagerly, straight from the formula."""
     import tensorflow as tf
 
-    from hsi.explain.score import logit_model
-    from hsi.explain.smoothgrad import noise_draws
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.noise import noise_draws
 
     model, x = small_network(keras), patches(4)
     view = logit_model(model)

@@ -147,7 +147,7 @@ def linear(keras, bias=False):
 
 
 def test_square_and_variance_forms_as_the_papers_write_them(keras):
-    from hsi.explain.smoothgrad import noise_draws
+    from hsi.explain.noise import noise_draws
 
     x, model = patches(3), network(keras)
     options = {"samples": 9, "noise": 0.3, "seed": 8, "batch_size": 8}
@@ -262,7 +262,7 @@ def test_points_are_raised_no_more_where_that_does_not_help(keras):
 
 
 def model_logits(model, x):
-    from hsi.explain.score import logit_model
+    from hsi.explain.logit_view import logit_model
 
     return logit_model(model)(x).numpy()
 
@@ -399,7 +399,8 @@ def test_a_callable_shows_no_layers(keras, method):
 def test_other_forms_of_a_network_show_their_layers_through_the_protocol(model):
     """What a differentiable `.tflite` will hand over: logits when called, and `Layered`."""
     from hsi.explain.keras_layers import KerasLayers
-    from hsi.explain.score import Score, logit_model
+    from hsi.explain.logit_view import logit_model
+    from hsi.explain.score import Score
 
     class Form:
         unreplaced = ()

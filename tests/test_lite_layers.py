@@ -159,7 +159,7 @@ def _anew(model: Any) -> Any:
 @pytest.fixture(scope="module")
 def scores(files: Files) -> dict[str, tuple[Any, Any]]:
     """The Keras model and the score of its float file, by the network's name."""
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     names = ("residual", "odd")
     return {name: (files.model(name), lite_score(files.path(name, "float32"))) for name in names}
@@ -239,7 +239,7 @@ def _keras_layers(model: Any) -> Any:
 
 
 def test_layers_that_are_shown_and_what_the_file_answers(scores: Any, files: Files) -> None:
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     module = explain.load("activation_map")
     x = samples(4, 8, 8, 6)
@@ -288,7 +288,7 @@ def test_a_fused_layer_is_found_by_each_of_its_names(scores: Any) -> None:
 
 def test_files_that_name_no_layers(tmp_path: Path) -> None:
     """Tensors without a path in their names: each operator goes by its tensor."""
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     rng = np.random.default_rng(0)
     maker = Maker()
@@ -329,7 +329,7 @@ def maker_weights(maker: Maker, tensor: int) -> np.ndarray:
 
 
 def test_an_output_that_is_no_logit_is_said(tmp_path: Path) -> None:
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
     from hsi.explain.score import OUTPUT_ITSELF
 
     maker = Maker()
@@ -344,7 +344,7 @@ def test_an_output_that_is_no_logit_is_said(tmp_path: Path) -> None:
 
 
 def test_methods_that_look_into_layers_work_on_whole_numbers(files: Files) -> None:
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     model, x = files.model("residual"), samples(2, 8, 8, 6)
     score = lite_score(files.path("residual", "int8"))
@@ -399,7 +399,7 @@ def test_the_smooth_form_is_clipped_and_not_rounded(tmp_path: Path) -> None:
     "mode", [INTEGERS[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in INTEGERS[1:])]
 )
 def test_contributions_to_a_score_of_whole_numbers_are_complete(mode: str, files: Files) -> None:
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     score = lite_score(files.path("cao", mode))
     smooth, (x, _) = lite_score(files.path("cao", mode), smooth=True), spectra(12, seed=9)
@@ -441,7 +441,7 @@ def test_float_files_have_no_smooth_form(scores: Any) -> None:
 
 
 def test_damage_and_other_shapes_are_one_line(tmp_path: Path, scores: Any) -> None:
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"\x00" * 4 + b"TFL3" + b"\x07" * 40)
@@ -459,7 +459,7 @@ def test_a_dense_layer_whose_name_is_fused_with_the_bias_before_keeps_its_own(
 
     model = network("cao").build((5, 5, 6), 3, seed=0)
     path = convert(model, "float32", tmp_path, samples(4, 5, 5, 6))
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
     from hsi.explain.activation_map import layer_names
 
     assert layer_names(lite_score(path))[-1] == "scores"  # the softmax is its own
@@ -478,7 +478,7 @@ def test_guided_methods_of_a_model_that_was_converted_are_those_of_its_file(tmp_
     before = explain.attribute("guided_backprop", _anew(model), inputs).maps
     path = convert(model, "float32", tmp_path, inputs)
     after = explain.attribute("guided_backprop", model, inputs).maps
-    from hsi.deploy.lite_layers import lite_score
+    from hsi.deploy.lite.layers import lite_score
 
     lite = explain.attribute("guided_backprop", lite_score(path), inputs).maps
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-8)

@@ -19,7 +19,7 @@ LEVELS = (
     "models",
     "settings",
     "samples",
-    "train predict explain",
+    "train predict explain pretrain strategy",
     "compress deploy",
     "compare",
     "plots",
@@ -32,7 +32,14 @@ LEVELS = (
 """The parts of `hsi`, level by level; a part imports from its own level and earlier ones only."""
 
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts.split()}
-LAZY = ("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "ai_edge_litert")
+LAZY = (
+    "tensorflow",
+    "tf_keras",
+    "keras",
+    "tensorflow_model_optimization",
+    "ai_edge_litert",
+    "ai_edge_quantizer",
+)
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "hsi").rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))

@@ -256,7 +256,7 @@ def _answer(contestant: Contestant, folder: Path, network: str, request: dict[st
     if request.get("save"):
         checked = request["checked"]
         if name == "smoothgrad" and contestant.same_noise:
-            if request["rows"] is not None:
+            if Path(request["save"]).exists():
                 return answer  # the maps with this noise have been saved at "default"
             with contestant.same_noise(job.draws):
                 maps = method(job.first(checked), None)

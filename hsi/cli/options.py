@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hsi.bands import REDUCERS, SCALINGS
-from hsi.settings import OPTIONS, Settings
+from hsi.image_sets import IMAGE_SETS
+from hsi.images import PREPROCESSINGS
+from hsi.settings import OPTIONS, TRAIN_FRACTION, Settings
 from hsi.split import METHODS
 
 DEFAULTS = {name: Settings.__dataclass_fields__[name].default for name in OPTIONS}
@@ -24,6 +26,11 @@ def words(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[float, ...]:
     """ "2,4,8" -> (2.0, 4.0, 8.0)."""
     return tuple(float(word) for word in words(text))
+
+
+def whole(text: str) -> tuple[int, ...]:
+    """ "16,64" -> (16, 64)."""
+    return tuple(int(word) for word in words(text))
 
 
 def band_numbers(text: str) -> tuple[int, ...]:
@@ -55,7 +62,7 @@ def adder(group: Any, defaults: Mapping[str, Any] = DEFAULTS) -> Callable[..., N
     def add(name: str, text: str, **options: Any) -> None:
         default = defaults.get(name)
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        if shown not in (None, "", False):
+        if shown not in (None, "", False) and "dest" not in options:
             text += f" (default: {shown})"
         if "type" in options or "choices" in options:
             options.setdefault(
@@ -70,23 +77,34 @@ def adder(group: Any, defaults: Mapping[str, Any] = DEFAULTS) -> Callable[..., N
 
 
 def add_data(parser: argparse.ArgumentParser, title: str = "data") -> None:
-    """The options that name a scene, its split and its preparation."""
+    """The options that name a scene or images, their division and preparation."""
     add = adder(parser.add_argument_group(title))
     add(
         "dataset",
-        "name (python -m hsi datasets), FILE or FILE:KEY; default: Indian Pines, else "
-        "the embedded synthetic scene",
+        "name of a scene (python -m hsi datasets), FILE or FILE:KEY; or of images: "
+        f"{', '.join(IMAGE_SETS)}, or folder:PATH with a folder for each class; default: Indian "
+        "Pines, else the embedded synthetic scene; for networks of images digits",
         metavar="NAME|FILE",
     )
     add("labels", "label map FILE or FILE:KEY of a scene of your own", metavar="FILE")
     add("like", "catalogue scene whose wavelengths and class names hold for FILE", metavar="NAME")
     add("classes", "published numbers, names or a set (cao9), separated by commas", type=words)
     add("drop_bands", "1-based bands to leave out, such as 1,104-108", type=band_numbers)
-    add("scaling", "of every band, fitted on training pixels", choices=SCALINGS)
+    add(
+        "scaling",
+        f"of every band or colour, fitted on training samples: {', '.join(SCALINGS)}; of images "
+        f"also as known networks take them: {', '.join(PREPROCESSINGS)}",
+        choices=tuple(dict.fromkeys((*SCALINGS, *PREPROCESSINGS))),
+    )
+    add("image_size", "side of images, in pixels (default: that of the set)", type=int)
     add("band_selection", "reduce the bands, fitted on training pixels", choices=REDUCERS[1:])
     add("components", "how many components", type=int)
     add("split", "blocks with a gap, random (leaks), or given maps", choices=METHODS)
-    add("train_fraction", "share of each class that trains, 0..1", type=float)
+    add(
+        "train_fraction",
+        f"share of each class that trains, 0..1 (default: {TRAIN_FRACTION:g}; of images 1)",
+        type=float,
+    )
     add("train_per_class", "pixels of each class that train, instead", type=int)
     add("validation_fraction", "share of the training pixels that validates", type=float)
     add("block_size", "side of the blocks, in pixels", type=int)

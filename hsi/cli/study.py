@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hsi.cli.generate import settings_of
+from hsi.cli.parser import USER_ERROR
 from hsi.errors import SettingsError
 from hsi.runs import OUTPUTS
 from hsi.study.cells import read_study
-
-CLI_ERROR = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Curves: {', '.join(map(str, outcome.figures))}")
     for cell, error in outcome.failed.items():
         print(f"Not run: {cell}: {error}")
-    return CLI_ERROR if outcome.failed else 0
+    return USER_ERROR if outcome.failed else 0
 
 
 def _print(lines: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from hsi.cli.options import DEFAULTS, as_arguments
+from hsi.cli.options import as_arguments
 from hsi.runs import Run
-from hsi.settings import OPTIONS
+from hsi.settings import OPTIONS, Settings
 
 NARROW = 120
 """Terminals with fewer columns get the table without what `results.csv` also holds."""
@@ -23,10 +23,11 @@ def print_table(run: Run) -> None:
         console = Console(width=170)
     data, split = run.record["data"], run.record["split"]
     note = "SYNTHETIC scene, " if data["synthetic"] else ""
+    unit = "image" if data.get("kind") == "images" else "pixel"
     table = Table(
         title=f"{data['name']}: {note}split {split['method']}, "
-        f"leakage {100 * split['leakage']:.1f} %, {split['test']} test pixels",
-        caption="interval: 95 % Wilson, pixels taken as independent; p: McNemar against the "
+        f"leakage {100 * split['leakage']:.1f} %, {split['test']} test {unit}s",
+        caption=f"interval: 95 % Wilson, {unit}s taken as independent; p: McNemar against the "
         "trained model; ms: median of one call with so many samples, "
         f"{run.record['latency'][0]['threads']} thread(s)",
     )
@@ -66,16 +67,22 @@ def _cells(row: dict[str, Any], single: dict[str, Any], many: dict[str, Any]) ->
     }
 
 
+_OF_SCENES = ("gradient", "activation_map")
+"""Methods for the first and the last model of a run."""
+
+
 def next_commands(run: Run) -> list[str]:
     """Commands worth trying on this run, ready to paste."""
     keras_models = [file for file in run.record["variants"] if file.endswith(".h5")]
     if not keras_models:
-        return [f"python generate_model.py {run.settings.model} --help"]
+        return ["python generate_model.py --help"]
+    methods = ("gradcam", "misclassified") if run.settings.of_images else _OF_SCENES
     commands = [
-        ["python", "visualization.py", str(run.path(keras_models[0])), "gradient"],
-        ["python", "visualization.py", str(run.path(keras_models[-1])), "activation_map"],
+        ["python", "visualization.py", str(run.path(keras_models[place])), method]
+        for place, method in zip((0, -1), methods, strict=True)
     ]
-    again = ["python", "generate_model.py", run.settings.model]
+    own = run.settings.model_file
+    again = ["python", "generate_model.py", *(["--model", own] if own else [run.settings.model])]
     if not run.settings.prune:
         commands.append([*again, *_given(run), "--prune", "--quantize"])
     elif not run.settings.quantize_pruned_models:
@@ -88,11 +95,13 @@ def next_commands(run: Run) -> list[str]:
 def _given(run: Run) -> list[str]:
     """The options of this run that are not the defaults, without what it compressed."""
     settings = run.settings
+    bare = Settings(settings.model, settings.model_file, dataset=settings.dataset)
     return as_arguments(
         {
             name: list(value) if isinstance(value, tuple) else value
             for name in OPTIONS
-            if (value := getattr(settings, name)) != DEFAULTS[name]
-            and name not in ("model", "prune", "quantize")
+            if (value := getattr(settings, name)) != getattr(bare, name)
+            or (name == "dataset" and value)
+            if name not in ("model", "prune", "quantize")
         }
     )

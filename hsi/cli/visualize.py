@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hsi.cli import Parser, guarded
 from hsi.cli.config import read_config
 from hsi.cli.options import add_data, adder, as_arguments, pixels, show, words
+from hsi.cli.parser import Parser, guarded
 from hsi.errors import SettingsError, one_of
 from hsi.explain import METHODS
 from hsi.images import PREPROCESSINGS
@@ -120,7 +120,7 @@ def _add_samples(parser: Parser) -> None:
 
 def _add_view(parser: Parser) -> None:
     group = parser.add_argument_group("view")
-    add = adder(group, {"batch_size": 64, "format": "png", "space": "bands"})
+    add = adder(group, {"format": "png", "space": "bands"})
     known = "; ".join(f"{name}: {text}" for name, text in VIEWS.items())
     group.add_argument(
         "--views",
@@ -146,7 +146,12 @@ def _add_view(parser: Parser) -> None:
     add("format", "png, svg, pdf, or npz for the arrays", choices=FORMATS)
     add("sanity", "the method while layer after layer is randomised (Adebayo 2018)",
         action="store_true")  # fmt: skip
-    add("batch_size", "rows that pass through the network at once", type=int)
+    add(
+        "batch_size",
+        "rows that pass through the network at once (default: as many as hold two million "
+        "values, at most 256)",
+        type=int,
+    )
     add("show_images", "open the figures at the end", action="store_true")
     add("trust", "run the code that a model file holds (Lambda layers); only for files of your own",
         action="store_true")  # fmt: skip

@@ -73,7 +73,7 @@ def cascade(
     *,
     classes: int | np.ndarray | None = None,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     independent: bool = False,
     most_steps: int = 16,
     view: Callable[[keras.Model], Any] | None = None,

@@ -72,7 +72,7 @@ class Variant:
             ModelError: a `.tflite` with an operator that has no differentiable form (named).
         """
         if self.network is None:
-            from hsi.deploy.lite_layers import lite_score
+            from hsi.deploy.lite.layers import lite_score
 
             return lite_score(self.path)
         from hsi.explain.score import score_of

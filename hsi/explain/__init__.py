@@ -2,7 +2,7 @@
 
 An attribution method is a module with
 
-    attribute(model, inputs, *, classes=None, batch_size=64, seed=0, **options) -> Attribution
+    attribute(model, inputs, *, classes=None, batch_size=None, seed=0, **options) -> Attribution
 
 where `inputs` are prepared samples (n, rows, cols, channels), at the scale the network was trained
 on. The module knows nothing of scenes or of compression. A new method is one new file and one new
@@ -187,7 +187,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Attribution:
@@ -198,7 +198,8 @@ def attribute(
         model: a `tf_keras` model, or any differentiable callable from (n, ...) to logits (n, k).
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows that pass through the network at once; bounds the memory.
+        batch_size: most rows that pass through the network at once; bounds the memory. None takes
+            as many as hold two million values: `hsi.explain.attribution.rows_at_once`.
         seed: of whatever is random in the method.
         options: of the method; see `options_of`.
 

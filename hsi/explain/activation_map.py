@@ -42,7 +42,7 @@ def activations(
     inputs: np.ndarray,
     *,
     layers: Sequence[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> list[LayerActivations]:
     """Outputs of layers for each sample, in the order of the network.
 
@@ -54,7 +54,7 @@ def activations(
         inputs: (n, rows, cols, channels) samples as the network takes them.
         layers: names, in the order wanted; None takes every layer that has weights or is an
             activation. A layer that is applied twice is "name" and "name#2".
-        batch_size: most rows at once.
+        batch_size: most rows at once; see `hsi.explain.attribution.rows_at_once`.
 
     Raises:
         ModelError: a layer that the network has not (the closest names are listed), a model

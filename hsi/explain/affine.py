@@ -152,8 +152,8 @@ def behind(steps: Function, network: Any, sample_shape: tuple[int, ...]) -> Spli
 def chosen_split(
     score: Score,
     method: str,
-    sample_shape: tuple[int, ...],
-    trial: Callable[[Split], Sequence[tf.Tensor]],
+    inputs: np.ndarray,
+    trial: Callable[[Split, tf.Tensor], tf.Tensor],
 ) -> Split:
     """How a method goes through the network: cut where that pays and is right, else whole.
 
@@ -161,15 +161,19 @@ def chosen_split(
 
     Args:
         method: what goes through the network; methods of one name share the choice.
-        trial: the method on a few samples, as maps (n, ...).
+        inputs: (n, ...) samples, of which the first three are tried.
+        trial: the method with a split on one sample (1, ...), one row at a time, as its map.
     """
+    sample_shape = inputs.shape[1:]
 
     def choose() -> Split:
         whole = Split(_same, score)
         found = score.kept(f"split {sample_shape}", lambda: split_of(score.network, sample_shape))
         if found is None or found.share < WORTH:
             return whole
-        if _agree(trial(found), trial(replace(whole, rest=score.plainly))):
+        ways = (found, replace(whole, rest=score.plainly))
+        tried = [tf.constant(inputs[i : i + 1]) for i in range(min(3, len(inputs)))]
+        if _agree(*([trial(split, sample) for sample in tried] for split in ways)):
             return found
         return replace(
             whole,
@@ -192,12 +196,10 @@ def _agree(cut: Sequence[tf.Tensor], plain: Sequence[tf.Tensor]) -> bool:
     sample may differ, and neither of its maps is wrong.
     """
     alike = []
-    for found, wanted in zip(cut, plain, strict=True):
-        a, b = (np.asarray(t).reshape(len(t), -1).astype(np.float64) for t in (found, wanted))
+    for a, b in zip(cut, plain, strict=True):
         largest = np.nanmax(np.abs(b), initial=0)
-        same = np.isclose(a, b, rtol=0, atol=TOLERANCE * largest, equal_nan=True)
-        alike.append(same.all(axis=1).mean() >= 0.5)
-    return all(alike)
+        alike.append(np.allclose(a, b, rtol=0, atol=TOLERANCE * largest, equal_nan=True))
+    return float(np.mean(alike)) >= 0.5
 
 
 def _keras_split(model: keras.Model, sample_shape: tuple[int, ...]) -> Split | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -85,27 +86,54 @@ def make_attribution(
     )
 
 
-def batch_rows(n: int, batch_size: int) -> int:
-    """Rows of every batch: `batch_size`, or for fewer samples the next power of two.
+AT_ONCE = 2**21
+"""Input values that go through a network at once where no number of rows is given."""
 
-    A compiled function is traced once per shape, so the sizes that can occur are kept few.
+MOST_ROWS = 256
+"""Rows that this gives at most; more of them are no faster."""
+
+
+def rows_at_once(shape: tuple[int, ...], batch_size: int | None) -> int:
+    """`batch_size`; where it is None as many rows as hold `AT_ONCE` values, a power of two.
+
+    Small samples go in large batches, which is faster, and large ones in small batches, which keeps
+    the memory bounded.
+
+    Args:
+        shape: of a sample.
+        batch_size: as the caller has it.
 
     Raises:
         SettingsError: `batch_size` below 1.
 
     Example:
+        >>> rows_at_once((5, 5, 200), None), rows_at_once((224, 224, 3), None)
+        (256, 8)
+    """
+    if batch_size is None:
+        fitting = max(1, AT_ONCE // max(prod(shape), 1))
+        return min(MOST_ROWS, 1 << (fitting.bit_length() - 1))
+    if batch_size < 1:
+        raise SettingsError(f"Expected a batch size of at least 1, got {batch_size}.")
+    return batch_size
+
+
+def batch_rows(n: int, batch_size: int) -> int:
+    """Rows of every batch: `batch_size`, or for fewer samples the next power of two.
+
+    A compiled function is traced once per shape, so the sizes that can occur are kept few.
+
+    Example:
         >>> batch_rows(100, 64), batch_rows(64, 64), batch_rows(5, 64), batch_rows(5, 6)
         (64, 64, 8, 6)
     """
-    if batch_size < 1:
-        raise SettingsError(f"Expected a batch size of at least 1, got {batch_size}.")
     return min(batch_size, 1 << max(n - 1, 0).bit_length())
 
 
 def in_batches(
     step: Callable[..., Sequence[np.ndarray]],
     *arrays: np.ndarray,
-    batch_size: int,
+    batch_size: int | None,
 ) -> tuple[np.ndarray, ...]:
     """Apply `step` to batches of rows, all of one size, and join what it returns.
 
@@ -115,10 +143,10 @@ def in_batches(
     Args:
         step: takes one batch of each array and returns arrays with as many rows.
         arrays: each with the same number n >= 1 of rows.
-        batch_size: most rows at once.
+        batch_size: most rows at once; None: see `rows_at_once`, of the first array.
     """
     n = len(arrays[0])
-    rows = batch_rows(n, batch_size)
+    rows = batch_rows(n, rows_at_once(arrays[0].shape[1:], batch_size))
     parts = []
     for start in range(0, n, rows):
         batch = [a[start : start + rows] for a in arrays]

@@ -24,7 +24,7 @@ def class_activation_map(
     weigh: Weigh,
     *,
     classes: int | np.ndarray | None,
-    batch_size: int,
+    batch_size: int | None,
     layer: str | None,
     positive: bool,
     method: str,

@@ -55,7 +55,7 @@ def images(
     inputs: np.ndarray | None = None,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     start: str | np.ndarray = "zero",
     steps: int = 200,
@@ -72,7 +72,7 @@ def images(
         inputs: (m, rows, cols, channels) samples; needed for the start "mean", and where the
             network does not say what shape it takes.
         classes: class indices (n,), or one; None takes every class of the network.
-        batch_size: most rows at once.
+        batch_size: most rows at once; see `hsi.explain.attribution.rows_at_once`.
         seed: of the noise and of the jitter.
         start: "zero", "mean" (of the inputs), "noise" (a tenth of standard normal), or an array
             that broadcasts to (rows, cols, channels).

@@ -25,7 +25,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     layer: str | None = None,
     positive: bool = True,

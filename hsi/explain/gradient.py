@@ -25,7 +25,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> Attribution:
     """Signed gradients of the logits of `classes`, one map a sample.
@@ -34,7 +34,7 @@ def attribute(
         model: a `tf_keras` model, or a differentiable callable to logits (n, k).
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows at once.
+        batch_size: most rows at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
 
     Raises:

@@ -5,7 +5,8 @@
 The map sums to logit_c(x) - logit_c(x0) (completeness), so it says how the difference is shared
 out, and its own error can be read off. The integral is taken by Gauss-Legendre quadrature, which
 at 32 points is closer than the trapezoid rule at 50; where the error is above the tolerance the
-number of points is doubled, for the samples that need it, as long as that helps.
+number of points is doubled, for the samples that need it, as long as that helps. For what is left
+the points are put close together where the score bends (`hsi.explain.bends`).
 
 The score of an integer network is a stair, and slopes that go through its rounding do not sum to
 its differences. Where a score has a smooth form (the same weights and ranges, nothing rounded)
@@ -22,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import SettingsError
-from hsi.explain.attribution import Attribution, make_attribution
+from hsi.explain.attribution import Attribution, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
-from hsi.explain.path import path_gradient
+from hsi.explain.path import bent_rule, path_gradient
 from hsi.explain.score import Score, as_classes, chosen_classes, score_of
 
-ROUNDING = 1e-5
-"""A score difference below this share of the scores is rounding, and nothing to compare with."""
+ROUNDING = 1e-4
+"""Single precision knows a score to about a millionth, and so a difference of this share of the
+scores to a percent: a smaller one is nothing to compare with."""
 
 SETTLED = 0.05
 """A doubling that moves the sum of a map by less than this share of its gap has not helped; after
@@ -40,7 +42,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     points: int = 32,
     baseline: Baseline = "zero",
@@ -53,12 +55,13 @@ def attribute(
         model: a `tf_keras` model, or a differentiable callable to logits (n, k).
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows (points of paths) at once.
+        batch_size: most rows (points of paths) at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
         points: of the quadrature.
         baseline: see `hsi.explain.baselines.baseline_of`.
         tolerance: completeness error above which the points are doubled, as a share.
-        most_points: where the doubling ends.
+        most_points: where the doubling ends, and how many points are put where the score bends at
+            most; the same as `points` for these and no others.
 
     Returns:
         Maps in units of the logit; `completeness_error` is |sum of the map - difference| over
@@ -76,6 +79,7 @@ def attribute(
         )
     score = score_of(model)
     inputs = score.prepare(inputs)
+    batch_size = rows_at_once(inputs.shape[1:], batch_size)
     origins = baseline_of(inputs, baseline)
     wanted = as_classes(classes, len(inputs))
     own, integrated = None, score.smooth or score
@@ -111,6 +115,7 @@ class _Found:
     error: np.ndarray
     used: np.ndarray
     settled: np.ndarray
+    bent: np.ndarray
     note: str
 
 
@@ -145,11 +150,42 @@ def _until_complete(
         # A comparison with NaN is false: what is not finite gets better no more.
         todo = todo[(error[todo] > tolerance) & (settled[todo] < 2)]
         if not len(todo) or count >= most:
-            return _Found(maps, classes, ends, error, used, settled >= 2, note)
+            break
         count = min(2 * count, most)
         path = path_gradient(
             score, inputs[todo], origins[todo], classes[todo], count, batch_size=batch_size
         )
+    bent = np.zeros(len(inputs), bool)
+    left = np.isfinite(error) & (error > tolerance) & (most > first)
+    for i in np.flatnonzero(left):
+        least = max(abs(difference[i]), floor[i])
+        found, count = _where_it_bends(
+            score, inputs[i : i + 1], origins[i : i + 1], classes[i : i + 1], most,
+            enough=tolerance * least / 4, batch_size=batch_size,
+        )  # fmt: skip
+        gap = abs(found.sum() - difference[i]) / least
+        if gap < (1 - SETTLED) * error[i]:
+            maps[i], error[i], used[i], bent[i] = found, gap, count, True
+    return _Found(maps, classes, ends, error, used, settled >= 2, bent, note)
+
+
+def _where_it_bends(
+    score: Score,
+    sample: np.ndarray,
+    origin: np.ndarray,
+    klass: np.ndarray,
+    most: int,
+    *,
+    enough: float,
+    batch_size: int,
+) -> tuple[np.ndarray, int]:
+    """The map of one sample (1, ...), of at most `most` points that lie where its score bends, and
+    how many they are."""
+    rule = bent_rule(
+        score, sample, origin, int(klass[0]), most, enough=enough, batch_size=batch_size
+    )
+    path = path_gradient(score, sample, origin, klass, rule, batch_size=batch_size)
+    return (sample[0] - origin[0]) * path.gradient[0].astype(np.float64), len(rule[0])
 
 
 def _smooth_notes(
@@ -182,6 +218,9 @@ def _notes(
             f"points were raised from {points} to {used.max()} for {raised.sum()} of {len(used)} "
             f"samples, to bring the completeness error under {100 * tolerance:g} %"
         )
+    if found.bent.any():
+        numbers = ", ".join(str(i + 1) for i in np.flatnonzero(found.bent))
+        notes.append(f"the points of sample {numbers} are close together where the score bends")
     for i in np.flatnonzero(~(error <= tolerance)):
         notes.append(
             f"the completeness error of sample {i + 1} is {100 * error[i]:.2g} % "

@@ -31,7 +31,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     layer: str | None = None,
     channel: int | None = None,
@@ -42,7 +42,7 @@ def attribute(
         model: a functional or sequential `tf_keras` model, or what is `Layered`.
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: only says whose score is reported beside the map.
-        batch_size: most rows at once.
+        batch_size: most rows at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
         layer: by name; None takes the last convolution (of a network without any, the layer
             before the last one).

@@ -1,7 +1,7 @@
 """The graph of a network as a plain list of nodes: what a picture of it is drawn from.
 
 Nodes are named as everywhere in `hsi.explain`: "outer/inner" for a layer of a model nested in the
-model, "name#2" where a layer is applied a second time. `hsi.deploy.lite_graph` gives the same for
+model, "name#2" where a layer is applied a second time. `hsi.deploy.lite.graph` gives the same for
 a `.tflite` file. Importing this loads no TensorFlow.
 """
 

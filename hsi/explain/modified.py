@@ -38,7 +38,7 @@ def modified_gradient(
     relu: Relu,
     *,
     classes: int | np.ndarray | None,
-    batch_size: int,
+    batch_size: int | None,
     method: str,
 ) -> Attribution:
     """The gradient of the logit with `relu` in the place of every ReLU.

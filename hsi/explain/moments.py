@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from hsi.explain import gradient
 from hsi.explain.affine import Split, step_name
-from hsi.explain.attribution import in_batches
+from hsi.explain.attribution import in_batches, rows_at_once
+from hsi.explain.noise import noise_of
 from hsi.explain.score import score_of
-from hsi.explain.smoothgrad import noise_split, scaled_draws
+from hsi.explain.slopes import in_turn
+from hsi.explain.smoothgrad import noise_split
 
 ROUNDING = 1e-6
 """A spread below this share of the largest gradient of a sample is rounding, and taken for none."""
@@ -43,7 +45,7 @@ def gradient_moments(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None,
-    batch_size: int,
+    batch_size: int | None,
     seed: int,
     samples: int,
     noise: float,
@@ -56,18 +58,24 @@ def gradient_moments(
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
-    draws = scaled_draws(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
+    batch_size = rows_at_once(inputs.shape[1:], batch_size)
+    drawn = noise_of(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
     plain = gradient.attribute(score, inputs, classes=classes, batch_size=batch_size)
     origin = plain.maps.astype(inputs.dtype)
     given = (inputs, plain.classes.astype(np.int32), origin)
-    split, shifts, weights = noise_split(score, inputs, draws, batch_size=batch_size)
+    split = noise_split(score, inputs, drawn)
     step = score.compiled(step_name("gradient_moments", split), lambda _: _moments_step(split))
-    shift, square = (
-        found.astype(np.float64)
-        for found in in_batches(
-            lambda *batch: step(*batch, shifts, weights), *given, batch_size=batch_size
+    shift, square = np.zeros((2, *inputs.shape))
+    for group in drawn.groups(score, split, inputs, batch_size=batch_size):
+        sums = in_batches(
+            lambda *batch, group=group: step(
+                *batch, group.shifts, group.weights, group.count, group.at_once
+            ),
+            *given,
+            batch_size=batch_size,
         )
-    )
+        shift += sums[0]
+        square += sums[1]
     mean, variance = origin + shift, square - shift**2
     largest = np.abs(mean).reshape(len(mean), -1).max(axis=1)
     least = (ROUNDING * largest.reshape(-1, *[1] * (mean.ndim - 1))) ** 2
@@ -76,37 +84,37 @@ def gradient_moments(
     return Moments(mean, variance, plain.classes, plain.scores, notes)
 
 
-def _moments_step(split: Split) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _moments_step(split: Split) -> Callable[..., list[tf.Tensor]]:
     def step(
         inputs: tf.Tensor,
         wanted: tf.Tensor,
         about: tf.Tensor,
         shifts: tf.Tensor,
         weights: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        starts, size = split.front(inputs), tf.shape(weights)[1]
+        count: tf.Tensor,
+        at_once: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        starts = split.front(inputs)
         flat = tf.concat([[-1], tf.shape(starts)[1:]], 0)
-        classes = tf.tile(wanted, [size])
-        copies = tf.tile(inputs, tf.concat([[size], tf.ones([tf.rank(inputs) - 1], tf.int32)], 0))
 
-        def add(i: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            noisy = tf.reshape(starts[None] + shifts[i][:, None], flat)
+        def add(first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
+            size = last - first
+            noisy = tf.reshape(starts[None] + shifts[first:last][:, None], flat)
             with tf.GradientTape() as tape:
                 tape.watch(noisy)
                 logits = split.rest(noisy)
+                classes = tf.tile(wanted, [size])
                 chosen = tf.one_hot(classes, tf.shape(logits)[1], dtype=logits.dtype)
                 picked = tf.reduce_sum(logits * chosen)
             slopes = tape.gradient(picked, noisy, unconnected_gradients="zero")
             # Squares are taken at the input, so every copy goes back on its own.
+            copies = tf.tile(
+                inputs, tf.concat([[size], tf.ones([tf.rank(inputs) - 1], tf.int32)], 0)
+            )
             each = tf.reshape(split.back(copies, slopes), tf.concat([[size], tf.shape(inputs)], 0))
             away = each - about[None]
-            sums = [tf.tensordot(weights[i], values, 1) for values in (away, away**2)]
-            return i + 1, first + sums[0], second + sums[1]
+            return [tf.tensordot(weights[first:last], v, 1) for v in (away, away**2)]
 
-        zero, chunks = tf.zeros_like(inputs), tf.shape(weights)[0]
-        _, first, second = tf.while_loop(
-            lambda i, *_: i < chunks, add, [tf.constant(0), zero, zero], parallel_iterations=1
-        )
-        return first, second
+        return in_turn(count, at_once, add, [tf.zeros_like(inputs)] * 2)
 
     return step

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import SettingsError
-from hsi.explain.attribution import Attribution, Per, in_chunks, make_attribution
+from hsi.explain.attribution import Attribution, Per, in_chunks, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
 from hsi.explain.score import chosen_classes, score_of
 
@@ -29,7 +29,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     size: Sizes | None = None,
     stride: Sizes | None = None,
@@ -43,7 +43,7 @@ def attribute(
         model: a `tf_keras` model, a callable to logits (n, k), or a `Score` around a black box.
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows (covered copies) at once.
+        batch_size: most rows (covered copies) at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
         size: rows and cols of the window, 0 for all; None covers single pixels of a patch, a
             fourteenth of the side of a photograph, or everything where `channels` is given.
@@ -65,6 +65,7 @@ def attribute(
     shape = inputs.shape[1:]
     window, steps = _window(shape, size, stride, channels, channel_stride)
     boxes = windows(shape, window, steps)
+    batch_size = rows_at_once(inputs.shape[1:], batch_size)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     empty = baseline_of(inputs, baseline)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import SettingsError
-from hsi.explain.attribution import Attribution, in_chunks, make_attribution
+from hsi.explain.attribution import Attribution, in_chunks, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
 from hsi.explain.resize import resized
 from hsi.explain.score import Score, chosen_classes, score_of
@@ -32,7 +32,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     masks: int = 1000,
     cells: int = 7,
@@ -45,7 +45,7 @@ def attribute(
         model: a `tf_keras` model, a callable to logits (n, k), or a `Score` around a black box.
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows (masked copies) at once.
+        batch_size: most rows (masked copies) at once; see `hsi.explain.attribution.rows_at_once`.
         seed: of the masks.
         masks: how many.
         cells: of the coarse grid along each side, at most the pixels there.
@@ -67,6 +67,7 @@ def attribute(
         raise SettingsError(
             f"Expected samples of rows x cols x channels to mask, got shape {inputs.shape}."
         )
+    batch_size = rows_at_once(inputs.shape[1:], batch_size)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     empty = baseline_of(inputs, baseline)
     drawn = Masks(inputs.shape[1:3], masks, cells=cells, seen=seen, seed=seed)

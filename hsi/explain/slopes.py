@@ -30,41 +30,67 @@ def even_chunks(points: int, most: int) -> tuple[int, int]:
     return chunks, -(-points // chunks)
 
 
+def in_turn(
+    count: tf.Tensor,
+    size: tf.Tensor,
+    add: Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]],
+    zeros: list[tf.Tensor],
+) -> list[tf.Tensor]:
+    """Sums of what `add` gives for the points `first` to before `last`, so many at a time.
+
+    The last of them may be fewer: no point is computed that does not count.
+
+    Args:
+        count: of the points.
+        size: most of them at a time.
+        add: (first, last) -> what is summed, each in the shape of its `zeros`.
+        zeros: where the sums start.
+    """
+
+    def turn(first: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        last = tf.minimum(first + size, count)
+        return last, *(total + more for total, more in zip(sums, add(first, last), strict=True))
+
+    return tf.while_loop(
+        lambda first, *_: first < count, turn, [tf.constant(0), *zeros], parallel_iterations=1
+    )[1:]
+
+
 def mean_slope(
     rest: Callable[[tf.Tensor], tf.Tensor],
     starts: tf.Tensor,
-    shifts: Callable[[tf.Tensor], tf.Tensor],
+    shifts: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     weights: tf.Tensor,
-    chosen: tf.Tensor,
-    chunks: tf.Tensor,
+    classes: tf.Tensor,
+    count: tf.Tensor,
+    size: tf.Tensor,
 ) -> tf.Tensor:
     """Sum over points p of  weight_p * d logit / d a  at  starts + shift_p,  (n, ...).
 
-    Chunk after chunk, so that no more rows than those of one are in memory.
+    So many points at a time, so that no more than `size` * n rows are in memory.
 
     Args:
         rest: maps (rows, ...) to logits (rows, classes).
         starts: (n, ...).
-        shifts: number of a chunk -> (size, n or 1, ...) shifts of its points.
-        weights: (at least `chunks`, size) of the points.
-        chosen: (n, classes) one-hot.
-        chunks: how many there are.
+        shifts: (first, last) -> (last - first, n or 1, ...) shifts of these points.
+        weights: (at least `count`,) of the points.
+        classes: (n,) whose logit it is.
+        count: of the points.
+        size: most of them at a time.
     """
     shape = tf.concat([[-1], tf.shape(starts)[1:]], 0)
 
-    def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        weight = weights[i]
+    def add(first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
+        weight = weights[first:last]
         with tf.GradientTape() as tape:
             tape.watch(starts)
-            logits = rest(tf.reshape(starts[None] + shifts(i), shape))
+            logits = rest(tf.reshape(starts[None] + shifts(first, last), shape))
             # The points of a sample share its start, so their slopes add up there.
+            chosen = tf.one_hot(classes, tf.shape(logits)[1], dtype=logits.dtype)
             each = tf.reshape(logits, tf.concat([[-1], tf.shape(chosen)], 0))
             picked = tf.reduce_sum(each * chosen[None] * weight[:, None, None])
         slopes = tape.gradient(picked, starts, unconnected_gradients="zero")
         slopes.set_shape(starts.shape)
-        return i + 1, total + slopes
+        return [slopes]
 
-    zero = tf.zeros_like(starts)
-    return tf.while_loop(
-        lambda i, _: i < chunks, add, [tf.constant(0), zero], parallel_iterations=1
-    )[1]
+    return in_turn(count, size, add, [tf.zeros_like(starts)])[0]

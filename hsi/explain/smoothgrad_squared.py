@@ -24,7 +24,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     samples: int = 50,
     noise: float = 0.15,
@@ -37,7 +37,7 @@ def attribute(
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the class that is
             predicted without noise.
-        batch_size: most rows (noisy copies) at once.
+        batch_size: most rows (noisy copies) at once; see `hsi.explain.attribution.rows_at_once`.
         seed: of the noise.
         samples: noisy copies of each sample.
         noise: standard deviation of the noise as a share of the range.

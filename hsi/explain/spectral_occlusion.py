@@ -24,7 +24,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     channels: int | None = None,
     channel_stride: int | None = None,
@@ -36,7 +36,7 @@ def attribute(
         model: a `tf_keras` model, a callable to logits (n, k), or a `Score` around a black box.
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: class index 0..k-1, one for all or (n,); None explains the predicted class.
-        batch_size: most rows (covered copies) at once.
+        batch_size: most rows (covered copies) at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
         channels: that a window covers; None takes a twentieth of them, at least one.
         channel_stride: channels from one window to the next; None takes half the window.

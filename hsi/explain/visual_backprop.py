@@ -33,7 +33,7 @@ def attribute(
     inputs: np.ndarray,
     *,
     classes: int | np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> Attribution:
     """Masks of 0..1 over the pixels, the same in all channels.
@@ -42,7 +42,7 @@ def attribute(
         model: a functional or sequential `tf_keras` model, or what is `Layered`.
         inputs: (n, rows, cols, channels) samples as the network takes them.
         classes: only says whose score is reported beside the map.
-        batch_size: most rows at once.
+        batch_size: most rows at once; see `hsi.explain.attribution.rows_at_once`.
         seed: not used, there is nothing random here; part of the common signature.
 
     Raises:

@@ -1,8 +1,12 @@
 """The main job: a scene in, trained, pruned and quantized models with honest numbers out.
 
     job         a run folder and its samples
+    choices     what the settings say of compression, in the terms of results.csv
+    pretraining the network's start without labels
     training    the network is trained
-    pruning     channels by APoZ, or weights by magnitude, each followed by fine-tuning
+    planning    what would go, for each goal
+    pruning     channels or weights go, each time followed by fine-tuning
+    derived     students, low-rank and clustered networks, folded forms
     quantizing  `.tflite` files, of this run or of an earlier one
     variants    every file is tested and put on record
     timing      every file is timed against the others
@@ -14,10 +18,15 @@ seed, so a run that was stopped and resumed ends with the numbers of one that wa
 
 from __future__ import annotations
 
-from hsi.pipeline.job import Job, Say, open_earlier_job, open_job
+from functools import partial
+
+from hsi.errors import SettingsError
+from hsi.pipeline.choices import check_compression
+from hsi.pipeline.job import Job, Say, open_earlier_job, open_job, open_unwritten_job
 from hsi.quiet import start_tensorflow
 from hsi.runs import Run
 from hsi.settings import Settings
+from hsi.strategy import DEFAULT, place_of, strategy_of
 
 
 def generate(settings: Settings, *, say: Say = print, finishing: bool = True) -> Run:
@@ -33,10 +42,16 @@ def generate(settings: Settings, *, say: Say = print, finishing: bool = True) ->
         UserError: whatever is wrong with settings, files or the output folder; what concerns the
             input is raised before TensorFlow is loaded and before anything is written.
     """
-    settings.check()
+    check_compression(settings.check())
+    if not place_of(settings.strategy).is_chief:
+        raise SettingsError(
+            f"strategy {settings.strategy}: this process is not the chief, which alone writes "
+            f"files; the others run generate_model.py."
+        )
+    _take_place(settings)
     opened = open_earlier_job if settings.quantize_folder else open_job
     job = opened(settings, say=say)
-    if job.run.record["state"] == "done":
+    if job.run.done:
         say(f"{job.run.folder} is finished; nothing is left to do.")
         return job.run
     start_tensorflow()
@@ -51,6 +66,33 @@ def generate(settings: Settings, *, say: Say = print, finishing: bool = True) ->
     return job.run
 
 
+def train_beside(settings: Settings, *, say: Say = print) -> None:
+    """Train the network as one of several workers, of which another one is the chief.
+
+    Nothing is written: the chief has the same network in the end, and goes on with it alone.
+
+    Raises:
+        UserError: as `generate`.
+    """
+    check_compression(settings.check())
+    _take_place(settings)
+    job = open_unwritten_job(settings, say=say)
+    if job is None:
+        say("The network is trained already; nothing is left to do beside the chief.")
+        return
+    start_tensorflow()
+    from hsi.pipeline.training import trained_network
+
+    trained_network(job)
+    say("The network is trained; the chief goes on.")
+
+
+def _take_place(settings: Settings) -> None:
+    """Among the workers: TensorFlow asks for it before anything else is done."""
+    if settings.strategy != DEFAULT:
+        start_tensorflow(first=partial(strategy_of, settings.strategy))
+
+
 def finish(job: Job) -> None:
     """Time every file, draw the figures, and mark the run as done."""
     from hsi.pipeline.figures import draw_figures
@@ -62,11 +104,15 @@ def finish(job: Job) -> None:
 
 
 def _make_models(job: Job) -> None:
-    from hsi.pipeline.pruning import prune_models
+    from hsi.pipeline.derived import derive_models
+    from hsi.pipeline.pruning import plan_models, prune_models
     from hsi.pipeline.quantizing import quantize_models
     from hsi.pipeline.training import train_model
 
     train_model(job)
-    if job.settings.prune:
+    if job.settings.plan_only:
+        plan_models(job)
+    elif job.settings.prune:
         prune_models(job)
+    derive_models(job)
     quantize_models(job)

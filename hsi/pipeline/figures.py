@@ -10,6 +10,7 @@ import numpy as np
 
 from hsi.pipeline.job import TRAINED, Job
 from hsi.predict import class_map
+from hsi.samples import Samples
 
 FOLDER = "figures"
 
@@ -23,7 +24,8 @@ def draw_figures(job: Job) -> list[Path]:
     for file in shown_variants(job):
         name = job.run.record["variants"][file]["row"]["variant"]
         drawn.append(save_figure(_confusion(job, file), _path(job, f"confusion_{name}.png")))
-    drawn.append(save_figure(_maps(job), _path(job, "class_maps.png")))
+    if isinstance(job.samples, Samples):
+        drawn.append(save_figure(_maps(job, job.samples), _path(job, "class_maps.png")))
     rows = [entry["row"] for entry in job.run.record["variants"].values()]
     if len(rows) > 1:
         figure = compression_figure(rows, title=_title(job), **_note(job))
@@ -46,45 +48,41 @@ def _confusion(job: Job, file: str) -> Any:
     row = entry["row"]
     return confusion_matrix_figure(
         np.asarray(entry["confusion"]),
-        job.samples.scene.class_names,
+        job.samples.class_names,
         oa=row["oa"] / 100,
         aa=row["aa"] / 100,
         kappa=row["kappa"],
         title=f"{_title(job)}, {row['variant']}",
+        unit=job.samples.unit,
         **_note(job),
     )
 
 
-def _maps(job: Job) -> Any:
+def _maps(job: Job, samples: Samples) -> Any:
     from hsi.deploy.variant import load_variant
     from hsi.plots.maps import class_maps
 
-    scene = job.samples.scene
+    scene = samples.scene
     numbers = np.asarray(scene.classes)
     maps = {}
     for file in shown_variants(job):
         forward = load_variant(job.run.path(file), threads=os.cpu_count() or 1)
         row = job.run.record["variants"][file]["row"]
         title = f"{row['variant']}, OA {row['oa']:.1f} %"
-        maps[title] = numbers[class_map(forward, job.samples.patches)]
-    masks = {"training": job.samples.split.train}
+        maps[title] = numbers[class_map(forward, samples.patches)]
+    masks = {"training": samples.split.train}
     return class_maps(
         scene.labels, maps, scene.class_names, title=_title(job), masks=masks, **_note(job)
     )
 
 
 def _title(job: Job) -> str:
-    return f"{job.network.name} on {job.samples.scene.name}"
+    return f"{job.network.name} on {job.samples.name}"
 
 
 def _note(job: Job) -> dict[str, Any]:
     """What every figure says: the split with its leakage, and where the data is synthetic."""
-    split = job.samples.split
-    note = (
-        f"Split {split.method}, seed {split.seed}, leakage {100 * split.leakage:.1f} % "
-        f"at patch {split.patch_size}"
-    )
-    return {"note": note, "synthetic": job.samples.scene.synthetic}
+    return {"note": job.samples.note, "synthetic": job.samples.synthetic}
 
 
 def _path(job: Job, name: str) -> Path:

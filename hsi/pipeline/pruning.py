@@ -1,147 +1,265 @@
-"""The pruning stages: channels by APoZ, or weights by magnitude."""
+"""The pruning stage: every goal a model, each planned, carried out, fine-tuned and saved."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hsi.pipeline.choices import Goal, Pruning, goals_of, pruning_of, shared_epochs
 from hsi.pipeline.job import TRAINED, Job
+from hsi.pipeline.planning import (
+    absolute,
+    channel_plan,
+    channels_wanted,
+    prunable,
+    weight_plan,
+)
 from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_keras
-from hsi.settings import Settings, percent_name
 
 if TYPE_CHECKING:
+    import numpy as np
     import tf_keras as keras
 
-    from hsi.compress.graph import Group
+    from hsi.compress.plan.channels import ChannelPlan
+
+PLANS = "plans"
 
 
-CHOICES: dict[str, dict[str, str]] = {
-    "apoz": {
-        "criterion": "apoz",
-        "granularity": "channel",
-        "scope": "global",
-        "schedule": "iterative",
-    },
-    "magnitude": {
-        "criterion": "magnitude",
-        "granularity": "weight",
-        "scope": "layer",
-        "schedule": "one_shot",
-    },
-}
-"""What each pruning method is in the terms of results.csv."""
+@dataclass(frozen=True)
+class Step:
+    """One pruned model to be made.
+
+    Attributes:
+        epochs: of its fine-tuning; None means the usual number.
+        start: file of the network that it is made of.
+    """
+
+    job: Job
+    choice: Pruning
+    goal: Goal
+    epochs: int | None
+    start: str
+
+    @property
+    def file(self) -> str:
+        return pruned_name(self.goal.name)
 
 
 def prune_models(job: Job) -> None:
     """Make every pruned model that the settings ask for; finished ones are kept."""
-    if job.settings.pruning == "magnitude":
-        _prune_weights(job)
-    else:
-        _prune_channels(job)
+    choice, goals = pruning_of(job.settings), goals_of(job.settings)
+    iterative = choice.schedule == "iterative"
+    shares = shared_epochs(job.settings, len(goals) if iterative else 1)
+    start = TRAINED
+    for place, goal in enumerate(goals):
+        epochs = shares[place] if iterative else shares[0]
+        step = Step(job, choice, goal, epochs, start if iterative else TRAINED)
+        if not job.run.variant(step.file) and not _prune(step):
+            return
+        start = step.file
 
 
-def pruned_name(target: float) -> str:
+def plan_models(job: Job) -> None:
+    """Print and save what would go of the trained network for every goal, and prune nothing."""
+    from hsi.models.files import load_model
+
+    choice = pruning_of(job.settings)
+    model = load_model(job.run.path(TRAINED))
+    plan_of = channel_plan if choice.of_channels else weight_plan
+    for goal in goals_of(job.settings):
+        plan = plan_of(job, choice, goal, model)
+        plan.save(_plan_path(job, goal))
+        job.say(plan.text(model))
+        job.say(f"Plan: {_plan_path(job, goal)}; change it, and carry it out with --plan.")
+
+
+def pruned_name(goal: str) -> str:
     """The file of a pruned model: trained_pruned_model_<percent>.h5."""
-    return f"trained_pruned_model_{percent_name(target)}.h5"
+    return f"trained_pruned_model_{goal}.h5"
 
 
-def channels_wanted(settings: Settings, total: int) -> dict[float, int]:
-    """Target percent -> channels gone by then: the same floor(increment %) at every step."""
-    first, step = (int(p / 100 * total + 1e-9) for p in (
-        settings.prune_start or settings.prune_increment, settings.prune_increment
-    ))  # fmt: skip
-    return {t: first + k * step for k, t in enumerate(settings.prune_targets)}
+def _prune(step: Step) -> bool:
+    """Make one pruned model; False where nothing more can go."""
+    if step.choice.schedule == "layerwise" and not step.goal.plan:
+        make = _channels_by_layer if step.choice.of_channels else _weights_by_layer
+        make(step)
+        return True
+    if step.choice.of_channels:
+        return _channels(step)
+    _weights(step)
+    return True
 
 
-def _prune_channels(job: Job) -> None:
-    """APoZ channel pruning: rank over the whole network, remove, fine-tune, save; step by step."""
+def _channels(step: Step) -> bool:
+    from hsi.models.files import load_model
+
+    job = step.job
+    original = load_model(job.run.path(TRAINED))
+    model = original if step.start == TRAINED else load_model(job.run.path(step.start))
+    total = _channels_of(job, original)
+    gone = total - _channels_of(job, model)
+    goal = step.goal
+    if goal.target and step.start != TRAINED:
+        goal = replace(goal, target=absolute(job, goal.target, original))
+    plan = channel_plan(job, step.choice, goal, model, gone=gone, total=total)
+    wanted = channels_wanted(job.settings, goal.percent or 0, total) - gone
+    if goal.percent is not None and not plan.removed and wanted > 0:
+        job.say(
+            f"Nothing more can be removed at {goal.name} %: every layer is down to its last "
+            f"{'channel' if job.settings.min_channels == 1 else 'channels'} ({gone} of {total} "
+            "channels are gone)."
+        )
+        return False
+    if goal.percent is not None and plan.removed < wanted:
+        job.say(
+            f"{goal.name} %: {plan.removed} of {wanted} channels could be removed; every layer "
+            f"keeps {'one' if job.settings.min_channels == 1 else job.settings.min_channels}."
+        )
+    smaller = _without(step, plan, model)
+    history = _tuned(step, smaller, step.epochs)
+    _finish(step, smaller, history, gone + plan.removed, total)
+    return True
+
+
+def _channels_by_layer(step: Step) -> None:
+    """The plan for the trained network says how many go of each group; which, each turn says."""
     from hsi.compress.graph import channel_groups
-    from hsi.models.files import load_model
-
-    file = TRAINED
-    groups = _convolutional(channel_groups(load_model(job.run.path(TRAINED))))
-    total = sum(group.channels for group in groups)
-    before = job.run.record["variants"][TRAINED]["row"]["parameters"]
-    for target, wanted in channels_wanted(job.settings, total).items():
-        name = pruned_name(target)
-        if not job.run.variant(name):
-            model = load_model(job.run.path(file))
-            groups = _convolutional(channel_groups(model))
-            gone = total - sum(group.channels for group in groups)
-            smaller, taken = _without_channels(job, model, groups, wanted - gone)
-            if not taken:
-                job.say(
-                    f"Nothing more can be removed at {percent_name(target)} %: every layer is down "
-                    f"to its last channel ({gone} of {total} channels are gone)."
-                )
-                return
-            if taken < wanted - gone:
-                job.say(
-                    f"{percent_name(target)} %: {taken} of {wanted - gone} channels could be "
-                    f"removed; every layer keeps one."
-                )
-            history = fine_tune(job, smaller, target=target)
-            facts = {"channels": total, "channels_removed": gone + taken}
-            _save_and_record(job, smaller, target, history, facts)
-            row = job.run.record["variants"][name]["row"]
-            job.say(
-                f"  {gone + taken} of {total} channels ({(gone + taken) / total:.1%}) and "
-                f"{1 - row['parameters'] / before:.1%} of the parameters are gone."
-            )
-        file = name
-
-
-def _without_channels(
-    job: Job, model: keras.Model, groups: list[Group], count: int
-) -> tuple[keras.Model, int]:
-    """The network without its `count` least active channels, and how many went."""
-    from hsi.compress.criteria import criterion
+    from hsi.compress.plan.channels import Choices, plan_channels
     from hsi.compress.schedule import choose_channels
-    from hsi.compress.surgery import remove_channels
+    from hsi.models.files import load_model
+    from hsi.pipeline.planning import channel_scores
 
-    found = criterion("apoz")(model, job.training_batches(), groups)
-    for note in found.notes:
-        job.say(f"Note: {note}")
-    removal, _ = choose_channels(found.scores, groups, count)
-    taken = sum(len(channels) for channels in removal.values())
-    return (remove_channels(model, removal) if taken else model), taken
+    job = step.job
+    model = load_model(job.run.path(TRAINED))
+    total = _channels_of(job, model)
+    whole = channel_plan(job, step.choice, step.goal, model)
+    whole.save(_plan_path(job, step.goal))
+    shares = shared_epochs(job.settings, max(1, len(whole.removal)))
+    history: dict[str, Any] = {}
+    for (name, planned), epochs in zip(whole.removal.items(), shares, strict=True):
+        (group,) = (g for g in channel_groups(model) if g.name == name)
+        scores = channel_scores(job, step.choice, model, [group])
+        removal, _ = choose_channels(scores.scores, [group], len(planned))
+        plan = plan_channels(model, removal, choices=Choices(**step.choice.columns()))
+        model = _without(step, plan, model, save=False)
+        history[name] = _tuned(step, model, epochs, layer=name)
+    _finish(step, model, history, whole.removed, total)
 
 
-def _prune_weights(job: Job) -> None:
-    """Magnitude pruning: each target from the trained model, in one shot, then fine-tuned."""
-    for target in job.settings.prune_targets:
-        if not job.run.variant(pruned_name(target)):
-            _prune_weights_to(job, target)
-
-
-def _prune_weights_to(job: Job, target: float) -> None:
-    from hsi.compress.magnitude import prune_magnitude
+def _weights(step: Step) -> None:
+    from hsi.compress.magnitude import prune_weights
     from hsi.models.files import load_model
 
+    model = load_model(step.job.run.path(step.start))
+    plan = weight_plan(step.job, step.choice, step.goal, model)
+    plan.save(_plan_path(step.job, step.goal))
     history: dict[str, Any] = {}
 
     def tune(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        history.update(fine_tune(job, model, target=target, callbacks=callbacks))
+        history.update(_tuned(step, model, step.epochs, callbacks=callbacks))
 
-    trained = load_model(job.run.path(TRAINED))
-    pruned = prune_magnitude(trained, target / 100, fine_tune=tune)
-    _save_and_record(job, pruned, target, history, {})
-    kernels = job.run.record["variants"][pruned_name(target)]["kernel_sparsity"]
+    _finish_weights(step, prune_weights(model, plan.masks or {}, fine_tune=tune), history)
+
+
+def _weights_by_layer(step: Step) -> None:
+    """Kernel after kernel, in the order of the network; zeros of earlier ones are held."""
+    from hsi.compress.magnitude import prune_weights
+    from hsi.models.files import load_model
+
+    model = load_model(step.job.run.path(TRAINED))
+    whole = weight_plan(step.job, step.choice, step.goal, model)
+    whole.save(_plan_path(step.job, step.goal))
+    layers = [name for name, share in whole.sparsity.items() if share > 0]
+    shares = shared_epochs(step.job.settings, max(1, len(layers)))
+    masks: dict[str, np.ndarray] = {}
+    history: dict[str, Any] = {}
+    for name, epochs in zip(layers, shares, strict=True):
+        goal = replace(step.goal, percent=100 * whole.sparsity[name])
+        choice = replace(step.choice, scope="layer")
+        plan = weight_plan(step.job, choice, goal, model, [name])
+        masks |= plan.masks or {}
+
+        def tune(
+            model: keras.Model,
+            callbacks: Sequence[keras.callbacks.Callback],
+            name: str = name,
+            epochs: int | None = epochs,
+        ) -> None:
+            history[name] = _tuned(step, model, epochs, layer=name, callbacks=callbacks)
+
+        model = prune_weights(model, masks, fine_tune=tune)
+    _finish_weights(step, model, history)
+
+
+def _without(
+    step: Step, plan: ChannelPlan, model: keras.Model, *, save: bool = True
+) -> keras.Model:
+    """The network without the plan's channels; what they emitted on average stays in biases."""
+    from hsi.compress.compensation import emitted_means
+
+    if save:
+        plan.save(_plan_path(step.job, step.goal))
+        for note in plan.notes:
+            step.job.say(f"Note: {note}")
+    means = None
+    if not step.job.settings.no_compensation and plan.removed:
+        means = emitted_means(model, plan.removal, step.job.training_batches())
+    return plan.apply(model, means=means)
+
+
+def _channels_of(job: Job, model: keras.Model) -> int:
+    return sum(group.channels for group in prunable(job, model))
+
+
+def _tuned(
+    step: Step,
+    model: keras.Model,
+    epochs: int | None,
+    *,
+    layer: str = "",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict[str, Any]:
+    title = f"Fine-tuning {step.goal.name}" + (f", {layer}" if layer else "")
+    return fine_tune(step.job, model, title=title, epochs=epochs, callbacks=callbacks)
+
+
+def _finish(
+    step: Step, model: keras.Model, history: dict[str, Any], removed: int, total: int
+) -> None:
+    facts = {"channels": total, "channels_removed": removed}
+    row = _save_and_record(step, model, history, facts)
+    before = step.job.run.record["variants"][TRAINED]["row"]["parameters"]
+    step.job.say(
+        f"  {removed} of {total} channels ({removed / total:.1%}) and "
+        f"{1 - row['parameters'] / before:.1%} of the parameters are gone."
+    )
+
+
+def _finish_weights(step: Step, model: keras.Model, history: dict[str, Any]) -> None:
+    _save_and_record(step, model, history, {})
+    kernels = step.job.run.record["variants"][step.file]["kernel_sparsity"]
     zeros = ", ".join(f"{name} {share:.1%}" for name, share in kernels.items())
-    job.say(f"  Zeros per kernel: {zeros}.")
+    step.job.say(f"  Zeros per kernel: {zeros}.")
 
 
 def _save_and_record(
-    job: Job, model: keras.Model, target: float, history: dict[str, Any], facts: dict[str, Any]
-) -> None:
+    step: Step, model: keras.Model, history: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
     from hsi.models.files import save_model
 
-    file, variant = pruned_name(target), f"pruned_{percent_name(target)}"
-    save_model(model, job.run.path(file))
-    row = {**CHOICES[job.settings.pruning], "target": target}
-    record_keras(job, file, model, variant=variant, row=row, history=history, **facts)
+    job, goal = step.job, step.goal
+    save_model(model, job.run.path(step.file))
+    row = {**step.choice.columns(), "target": goal.column}
+    plan = str(_plan_path(job, goal).relative_to(job.run.folder))
+    record_keras(
+        job, step.file, model, variant=f"pruned_{goal.name}", row=row, history=history,
+        plan=plan, **facts,
+    )  # fmt: skip
+    found: dict[str, Any] = job.run.record["variants"][step.file]["row"]
+    return found
 
 
-def _convolutional(groups: list[Group]) -> list[Group]:
-    return [group for group in groups if group.convolutional]
+def _plan_path(job: Job, goal: Goal) -> Any:
+    return job.run.path(PLANS) / f"{goal.name}.json"

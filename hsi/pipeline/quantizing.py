@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from hsi.deploy.islands import float_islands, float_summary
 from hsi.errors import DataError
 from hsi.files import atomic_path
-from hsi.pipeline.job import TRAINED, Job
+from hsi.pipeline.job import TRAINED, Job, folded_name
+from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_variant
+from hsi.results import Row
 from hsi.runs import Run, open_run
 
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+AWARE = "quantized_aware_model_int8.tflite"
+"""Of the trained network, trained on with int8 rounding."""
 INHERITED = (
     "criterion", "granularity", "scope", "schedule", "target", "sparsity", "parameters", "macs",
 )  # fmt: skip
@@ -18,15 +27,20 @@ INHERITED = (
 
 
 def quantize_models(job: Job) -> None:
-    """Quantize the models of this run that its settings want quantized."""
-    files = [file for file in job.run.record["variants"] if file.endswith(".h5")]
-    wanted = [
-        file
-        for file in files
-        if (job.settings.quantize and file == TRAINED)
-        or (job.settings.quantize_pruned_models and file != TRAINED)
-    ]
+    """Quantize the models of this run that its settings want quantized.
+
+    Where a model has a folded form, that is quantized: the same function by fewer layers.
+    """
+    settings = job.settings
+    wanted = []
+    for file in (f for f in job.run.record["variants"] if f.endswith(".h5")):
+        own = file in (TRAINED, folded_name(TRAINED))
+        asked = settings.quantize if own else settings.quantize_pruned_models
+        if asked and folded_name(file) not in job.run.record["variants"]:
+            wanted.append(file)
     _quantize(job, job.run, wanted)
+    if settings.quantization_aware:
+        _train_aware(job)
 
 
 def quantize_earlier_models(job: Job) -> None:
@@ -52,16 +66,61 @@ def _quantize(job: Job, source: Run, files: Sequence[str]) -> None:
 
     calibration = job.samples.calibration(seed=job.settings.seed)
     for file, mode, name in todo:
-        content = quantize(load_model(source.path(file)), mode, calibration=calibration)
-        with atomic_path(job.run.path(name)) as temporary:
-            temporary.write_bytes(content)
+        model = load_model(source.path(file))
+        content = quantize(model, mode, calibration=calibration, say=job.say)
         parent = source.record["variants"][file]["row"]
         kind = "quantized" if parent["variant"] == "trained" else f"quantized_{parent['variant']}"
-        row = {column: parent.get(column) for column in INHERITED}
-        record_variant(job, name, variant=f"{kind}_{mode}", row=row, parent=file, mode=mode)
+        _record(job, name, content, f"{kind}_{mode}", parent, parent_file=file, mode=mode)
+
+
+def _train_aware(job: Job) -> None:
+    """The trained network, trained on with int8 rounding, as a `.tflite` file."""
+    if job.run.variant(AWARE):
+        return
+    from hsi.compress.aware import quantization_aware
+    from hsi.compress.quantize import quantize
+    from hsi.models.files import load_model
+
+    history: dict[str, Any] = {}
+
+    def tune(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        title = "Training with int8 rounding"
+        history.update(fine_tune(job, model, title=title, callbacks=callbacks))
+
+    wrapped = quantization_aware(load_model(job.run.path(TRAINED)), fine_tune=tune)
+    calibration = job.samples.calibration(seed=job.settings.seed)
+    content = quantize(wrapped, "int8", calibration=calibration)
+    parent = job.run.record["variants"][TRAINED]["row"]
+    _record(
+        job, AWARE, content, "quantized_aware_int8", parent,
+        parent_file=TRAINED, mode="int8", history=history,
+    )  # fmt: skip
+
+
+def _record(
+    job: Job,
+    name: str,
+    content: bytes,
+    variant: str,
+    parent: Row,
+    *,
+    parent_file: str,
+    mode: str,
+    **facts: Any,
+) -> None:
+    """Write a quantized file, say what in it is not quantized, and put it on record."""
+    with atomic_path(job.run.path(name)) as temporary:
+        temporary.write_bytes(content)
+    islands = float_islands(content)
+    if islands:
+        job.say(f"Note: {name}: {float_summary(content)}.")
+        facts["float_islands"] = [f"{island.kind} {island.layer}" for island in islands]
+    row = {column: parent.get(column) for column in INHERITED}
+    record_variant(job, name, variant=variant, row=row, parent=parent_file, mode=mode, **facts)
 
 
 def quantized_name(file: str, mode: str) -> str:
     """trained_pruned_model_20.h5, int8 -> quantized_pruned_model_20_int8.tflite."""
     stem = Path(file).stem
-    return f"{'quantized' + stem.removeprefix('trained')}_{mode}.tflite"
+    kept = stem.removeprefix("trained") if stem.startswith("trained") else f"_{stem}"
+    return f"quantized{kept}_{mode}.tflite"

@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from hsi.errors import SettingsError
 from hsi.files import atomic_path
+from hsi.pipeline.beginning import new_network
 from hsi.pipeline.job import TRAINED, Job
+from hsi.pipeline.pretraining import pretrain_model
 from hsi.pipeline.variants import record_keras, write_results
 from hsi.progress import progress
 from hsi.runs import open_run
-from hsi.settings import percent_name
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     import tf_keras as keras
+
+    from hsi.parts import Augment
+    from hsi.train import Objective
 
 FINE_TUNING_SHARE = 0.3
 """Of the training's learning rate, for fine-tuning."""
+MOST_EPOCHS = 200
+"""Of one fine-tuning until convergence."""
 
 
 def train_model(job: Job) -> None:
@@ -28,13 +35,40 @@ def train_model(job: Job) -> None:
         return
     from hsi.models.files import save_model
 
-    model = job.network.build(job.samples.patches.shape, job.classes, seed=job.settings.seed)
-    title = f"Training {job.network.name}"
-    history = fit_model(
-        job, model, epochs=job.settings.epochs, learning_rate=job.learning_rate, title=title
-    )
+    model, facts = trained_network(job)
     save_model(model, job.run.path(TRAINED))
-    record_keras(job, TRAINED, model, variant="trained", history=history)
+    record_keras(job, TRAINED, model, variant="trained", **facts)
+
+
+def trained_network(job: Job) -> tuple[keras.Model, dict[str, Any]]:
+    """The network of the job, pretrained where asked for, and trained; and facts of both."""
+    from tf_keras.models import clone_model
+
+    from hsi.strategy import scope_of, strategy_of
+
+    settings = job.settings
+    strategy = strategy_of(settings.strategy)
+    model = job.begun or new_network(settings, job.samples, say=job.say)
+    facts = {}
+    if settings.pretrain != "none":
+        facts["pretraining"] = pretrain_model(job, model)
+    trained = model
+    if strategy is not None:  # what comes after training is done by one device
+        with scope_of(strategy):
+            trained = clone_model(model)
+        trained.set_weights(model.get_weights())
+        job.say(f"Strategy {settings.strategy}: {strategy.num_replicas_in_sync} devices.")
+    facts["history"] = fit_model(
+        job,
+        trained,
+        epochs=settings.epochs,
+        learning_rate=job.learning_rate,
+        title=f"Training {job.network.name}",
+        strategy=strategy,
+    )
+    if trained is not model:
+        model.set_weights(trained.get_weights())
+    return model, facts
 
 
 def _taken_over(job: Job) -> bool:
@@ -70,20 +104,31 @@ def fine_tune(
     job: Job,
     model: keras.Model,
     *,
-    target: float,
+    title: str,
+    epochs: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
-    """Train a pruned model on, at the lower rate; returns its history.
+    """Train a compressed model on, at the lower rate; returns its history.
 
     At the full rate Adam's first steps, while it knows nothing of the gradients' size, throw a
     well-trained network off: on Salinas-A the loss rose a thousandfold in three epochs, and
     channels died that the next pruning step then took.
+
+    Args:
+        epochs: None takes `--prune_epochs`, or with `--until_convergence` at most 200: it ends
+            when the validation loss has not fallen for `--patience` epochs.
     """
-    epochs = job.settings.prune_epochs
+    if epochs is None:
+        epochs = MOST_EPOCHS if job.settings.until_convergence else job.settings.prune_epochs
     rate = job.settings.prune_learning_rate or FINE_TUNING_SHARE * job.learning_rate
-    title = f"Fine-tuning {percent_name(target)} %"
     return fit_model(
-        job, model, epochs=epochs, learning_rate=rate, title=title, callbacks=callbacks
+        job,
+        model,
+        epochs=epochs,
+        learning_rate=rate,
+        title=title,
+        callbacks=callbacks,
+        objective=job.teaching() if job.settings.teacher else None,
     )
 
 
@@ -95,8 +140,11 @@ def fit_model(
     learning_rate: float,
     title: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    objective: Objective | None = None,
+    augment: Augment | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any]:
-    """Train or fine-tune a model on the training pixels; returns its history as plain values."""
+    """Train or fine-tune a model on the training samples; returns its history as plain values."""
     from hsi.train import train
 
     if not epochs:
@@ -113,6 +161,9 @@ def fit_model(
             patience=job.settings.patience,
             seed=job.settings.seed,
             callbacks=callbacks,
+            objective=objective,
+            augment=augment or job.augment,
+            strategy=strategy,
             progress=lambda epoch, logs: advance(epoch, _in_words(logs)),
         )
     return {name: _plain(value) for name, value in vars(history).items()}

@@ -45,7 +45,7 @@ def record_variant(job: Job, file: str, *, variant: str, row: Row, **facts: Any)
     right = predicted == test.classes
     p = None if path == job.reference else mcnemar(job.reference_right, right)
     size, gzipped = sizes(path)
-    split = job.samples.split
+    leakage = 100 * job.samples.leakage
     full = {
         "variant": variant,
         "file": file,
@@ -55,8 +55,8 @@ def record_variant(job: Job, file: str, *, variant: str, row: Row, **facts: Any)
         **accuracy_columns(found),
         "mcnemar_p": p,
         "seed": job.settings.seed,
-        "split": split.method,
-        "leakage": 100 * split.leakage,
+        "split": job.samples.divided,
+        "leakage": leakage,
     }
     recall = [None if np.isnan(r) else float(r) for r in found.recall]
     job.run.add_variant(file, full, confusion=found.confusion.tolist(), recall=recall, **facts)
@@ -64,7 +64,7 @@ def record_variant(job: Job, file: str, *, variant: str, row: Row, **facts: Any)
     job.say(
         f"{variant}: OA {100 * found.oa:.2f} % ({100 * found.oa_low:.2f} to "
         f"{100 * found.oa_high:.2f}), AA {100 * found.aa:.2f} %, kappa {found.kappa:.3f}; "
-        f"split {split.method}, leakage {100 * split.leakage:.1f} %"
+        f"split {job.samples.divided}, leakage {leakage:.1f} %"
         + ("" if p is None else f"; McNemar against trained p = {p:.3g}")
     )
 

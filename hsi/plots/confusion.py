@@ -22,17 +22,19 @@ def confusion_matrix_figure(
     oa: float | None = None,
     aa: float | None = None,
     kappa: float | None = None,
+    unit: str = "pixel",
     title: str = "",
     synthetic: bool = False,
     note: str = "",
 ) -> Figure:
-    """Counts in every cell, coloured by their share of the row (of the pixels of the true class).
+    """Counts in every cell, coloured by their share of the row (of the samples of the true class).
 
     Args:
         matrix: (classes, classes) counts, rows are the truth, columns the prediction.
         class_names: published number -> name in the order of the rows, or names alone.
         oa, aa: overall accuracy and mean recall, 0..1; computed from the matrix where None.
         kappa: Cohen's kappa; computed from the matrix where None.
+        unit: what is counted: pixel or image.
         title: stands above the accuracies.
 
     Raises:
@@ -53,7 +55,7 @@ def confusion_matrix_figure(
     size = max(4.2, 0.52 * len(names) + 0.6)
     figure = new_figure(size + 0.09 * max(map(len, names)) + 2.2, size + 1.3)
     axes = figure.subplots()
-    _draw(axes, matrix)
+    _draw(axes, matrix, unit)
     axes.set_xticks(range(len(names)), ticks, fontsize=10)
     axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=10)
     axes.set_xlabel("predicted class (number)", fontsize=11)
@@ -61,12 +63,12 @@ def confusion_matrix_figure(
     bar = figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("share of the true class (%)", fontsize=10)
     bar.ax.tick_params(labelsize=9)
-    figure.suptitle(plain(_heading(matrix, oa, aa, kappa, title)), fontsize=12)
+    figure.suptitle(plain(_heading(matrix, oa, aa, kappa, title, unit)), fontsize=12)
     add_note(figure, note, synthetic=synthetic)
     return figure
 
 
-def _draw(axes: Axes, matrix: np.ndarray) -> None:
+def _draw(axes: Axes, matrix: np.ndarray, unit: str) -> None:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = 100 * matrix / np.maximum(totals, 1)
     axes.imshow(shares, cmap=_COLORMAP, vmin=0, vmax=100, interpolation="nearest")
@@ -80,7 +82,7 @@ def _draw(axes: Axes, matrix: np.ndarray) -> None:
                 fontsize=font, color=color,
             )  # fmt: skip
     for row in np.flatnonzero(totals[:, 0] == 0).tolist():
-        axes.text(len(matrix) / 2 - 0.5, row, "no pixel", ha="center", va="center",
+        axes.text(len(matrix) / 2 - 0.5, row, f"no {unit}", ha="center", va="center",
                   fontsize=9, color="white")  # fmt: skip
     edges = np.arange(len(matrix) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
@@ -90,15 +92,20 @@ def _draw(axes: Axes, matrix: np.ndarray) -> None:
 
 
 def _heading(
-    matrix: np.ndarray, oa: float | None, aa: float | None, kappa: float | None, title: str
+    matrix: np.ndarray,
+    oa: float | None,
+    aa: float | None,
+    kappa: float | None,
+    title: str,
+    unit: str,
 ) -> str:
     total, rows = matrix.sum(), matrix.sum(axis=1)
     if not total:
-        return f"{title}\nno pixel to score".strip()
+        return f"{title}\nno {unit} to score".strip()
     oa = np.trace(matrix) / total if oa is None else oa
     aa = float(np.mean((np.diag(matrix) / np.maximum(rows, 1))[rows > 0])) if aa is None else aa
     if kappa is None:
         chance = (rows * matrix.sum(axis=0)).sum() / total**2
         kappa = (oa - chance) / (1 - chance) if chance < 1 else 0.0
-    scores = f"OA {100 * oa:.2f} %   AA {100 * aa:.2f} %   kappa {kappa:.3f}   {total} pixels"
+    scores = f"OA {100 * oa:.2f} %   AA {100 * aa:.2f} %   kappa {kappa:.3f}   {total} {unit}s"
     return f"{title}\n{scores}".strip()

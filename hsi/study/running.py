@@ -91,10 +91,10 @@ def run_cells(
 def is_finished(settings: Settings) -> bool:
     """Whether the run is there, done, and of these very settings."""
     try:
-        record = open_run(Path(settings.output or "")).record
+        run = open_run(Path(settings.output or ""))
     except UserError:
         return False
-    return record.get("state") == "done" and record["settings"] == settings.of_the_result()
+    return run.done and run.record["settings"] == settings.of_the_result()
 
 
 def training_of(folder: Path, cell: Settings) -> Settings:

@@ -3,6 +3,7 @@
     request      what is asked for, checked
     locate       the model files that are meant, and their runs
     subject      a scene with the samples that a model was made for
+    image_set    the images of a set that a model was made for
     photographs  images and arrays that come from files of their own
     opened       variants, each with its samples
     choose       which samples are looked at
@@ -27,13 +28,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hsi.errors import SettingsError
 from hsi.views.choose import check_pixels, choose, choose_images
+from hsi.views.image_set import ImageSetSubject
 from hsi.views.locate import Located, locate
 from hsi.views.opened import Opened, Subject, open_subjects, open_variants
 from hsi.views.output import Output, open_output
 from hsi.views.photographs import ImageSubject
 from hsi.views.request import Request
-from hsi.views.subject import Say
+from hsi.views.subject import Say, SceneSubject
 
 
 def visualize(request: Request, *, say: Say = print) -> list[Path]:
@@ -69,8 +72,15 @@ def _check(request: Request, subjects: Sequence[Subject]) -> None:
 
     if request.klass is not None:
         subjects[0].class_index(request.klass)
-    if not isinstance(subjects[0], ImageSubject):
-        check_pixels(subjects[0].samples, request.pixels)
+    first = subjects[0]
+    if isinstance(first, SceneSubject):
+        check_pixels(first.samples, request.pixels)
+        if "overlay" in request.views:
+            raise SettingsError("views: overlay is for photographs; expected with --image.")
+    elif isinstance(first, ImageSetSubject):
+        if request.pixels:
+            raise SettingsError(f"pixel: is of a scene, {first.name} are images; try --samples.")
+        request.check_views_of_images(first.name)
     check_bands(subjects[0], request)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from hsi.files import atomic_path
 from hsi.views.choose import Chosen
 from hsi.views.opened import Subject
+from hsi.views.photographs import ImageSubject
 from hsi.views.subject import SceneSubject
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def common_arrays(
         "predicted_classes": chosen.predicted,
         "synthetic": np.asarray(subject.synthetic),
     }
+    if not isinstance(subject, ImageSubject):
+        for name in ("classes", "true_classes", "predicted_classes"):
+            arrays[name] = subject.class_numbers[arrays[name]]
     if not isinstance(subject, SceneSubject):
         return arrays | {"names": np.asarray([subject.place(key) for key in chosen.keys])}
-    for name in ("classes", "true_classes", "predicted_classes"):
-        arrays[name] = subject.class_numbers[arrays[name]]
     arrays["pixels"] = np.stack(np.divmod(chosen.keys, subject.scene.cols), axis=1)
     if subject.reduced:
         arrays["inputs_components"] = chosen.inputs

@@ -14,6 +14,7 @@ from hsi.explain.attribution import Attribution
 from hsi.images import read_samples
 from hsi.patches import Patches
 from hsi.predict import batches
+from hsi.views.image_set import ImageSetSubject
 from hsi.views.opened import Opened
 from hsi.views.request import NOISE, SMOOTH, SMOOTH_SAMPLES, Request
 from hsi.views.subject import SceneSubject
@@ -82,14 +83,18 @@ class Attributed:
         return self._subject.samples.patches if self._own else self._subject.patches
 
     def _ranges(self) -> np.ndarray | None:
-        """Of each channel over the training pixels; of images over those that are shown."""
+        """Of each channel over training samples; of other images over those that are shown."""
+        if isinstance(self._subject, ImageSetSubject):
+            return self._subject.ranges(self._request.seed)
         if not isinstance(self._subject, SceneSubject):
             return None
         return channel_ranges(self._patches(), self._subject.samples.part("train").pixels)
 
     def _baseline(self, inputs: np.ndarray) -> Any:
-        """What stands for "nothing there"; of scenes the mean is that of the training pixels."""
+        """What stands for "nothing there"; the mean is that of training samples where known."""
         asked = self._request.baseline
+        if asked == "mean" and isinstance(self._subject, ImageSetSubject):
+            return self._subject.means(self._request.seed)
         if asked == "mean" and isinstance(self._subject, SceneSubject):
             return channel_means(self._patches(), self._subject.samples.part("train").pixels)
         if asked is None or asked in BASELINE_WORDS:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import SettingsError
+from hsi.parts import AnySamples
 from hsi.samples import Samples
 from hsi.views.photographs import ImageSubject
 
 CANDIDATES = 128
-"""Test pixels of a class that are tried at most, in search of one that is classified rightly."""
+"""Test samples of a class that are tried at most, in search of one that is classified rightly."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Chosen:
     """Samples with what is known and predicted of them.
 
     Attributes:
-        keys: (n,) flat pixel numbers, row * cols + col; or the places of images.
+        keys: (n,) flat pixel numbers, row * cols + col; or the numbers of images.
         inputs: (n, rows, cols, channels) float32, as the network takes them.
         true: (n,) class index, -1 where unknown.
         predicted: (n,) class index.
@@ -55,43 +56,50 @@ def check_pixels(samples: Samples, pixels: Sequence[tuple[int, int]]) -> None:
 
 def choose(
     model: Any,
-    samples: Samples,
+    samples: AnySamples,
     *,
     pixels: Sequence[tuple[int, int]],
     count: int,
     klass: int | None,
     seed: int,
-    batch_size: int,
+    batch_size: int | None,
 ) -> Chosen:
-    """The pixels asked for, else rightly classified test pixels spread over the classes.
+    """The pixels asked for, else rightly classified test samples spread over the classes.
 
     Args:
         model: the network, or its score.
-        samples: of its scene.
-        pixels: (row, col) from 0; empty to choose.
+        samples: of its scene, or its images.
+        pixels: (row, col) from 0, of a scene; empty to choose.
         count: how many to choose.
-        klass: class index that is explained, and of which pixels are chosen; None explains the
-            predicted class of pixels of all classes in turn.
+        klass: class index that is explained, and of which samples are chosen; None explains the
+            predicted class of samples of all classes in turn.
         seed: of the choice.
         batch_size: most rows that pass through the network at once.
 
     Raises:
-        SettingsError: a pixel off the scene, or no test pixel to choose from.
+        SettingsError: a pixel off the scene, or no test sample to choose from.
     """
     notes: tuple[str, ...] = ()
-    if pixels:
+    if pixels and isinstance(samples, Samples):
         check_pixels(samples, pixels)
         cols = samples.scene.cols
         places = np.array(list(dict.fromkeys(row * cols + col for row, col in pixels)))
+        true = samples.scene.class_indices().ravel()[places]
     else:
         places, notes = _spread(model, samples, count, klass, seed, batch_size)
-    true = samples.scene.class_indices().ravel()[places]
+        test = samples.part("test")
+        true = test.classes[np.searchsorted(test.pixels, places)]
     inputs = samples.patches.gather(places)
     return _explained(model, places, inputs, true, klass, batch_size, notes)
 
 
 def choose_images(
-    model: Any, subject: ImageSubject, *, count: int | None, klass: int | None, batch_size: int
+    model: Any,
+    subject: ImageSubject,
+    *,
+    count: int | None,
+    klass: int | None,
+    batch_size: int | None,
 ) -> Chosen:
     """The first images, all of them where `count` is None; arguments as of `choose`."""
     keys = np.arange(len(subject.inputs))[:count]
@@ -104,7 +112,7 @@ def _explained(
     inputs: np.ndarray,
     true: np.ndarray,
     klass: int | None,
-    batch_size: int,
+    batch_size: int | None,
     notes: tuple[str, ...],
 ) -> Chosen:
     from hsi.explain.score import score_of
@@ -118,7 +126,7 @@ def _explained(
 
 
 def predict(
-    model: Any, inputs: np.ndarray, klass: int | None, *, batch_size: int
+    model: Any, inputs: np.ndarray, klass: int | None, *, batch_size: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class indices (n,), the predicted ones for None, and their logits (n,)."""
     from hsi.explain.score import chosen_classes, score_of
@@ -135,9 +143,14 @@ def pixels_of_class(samples: Samples, klass: int, *, count: int, seed: int) -> n
 
 
 def _spread(
-    model: Any, samples: Samples, count: int, klass: int | None, seed: int, batch_size: int
+    model: Any,
+    samples: AnySamples,
+    count: int,
+    klass: int | None,
+    seed: int,
+    batch_size: int | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Flat numbers of `count` test pixels, the classes taking turns in an order of the seed."""
+    """Keys of `count` test samples, the classes taking turns in an order of the seed."""
     test = samples.part("test")
     rng = np.random.default_rng(seed)
     wanted = np.unique(test.classes) if klass is None else np.array([klass])
@@ -148,9 +161,9 @@ def _spread(
         tried.append(rng.permutation(own)[: max(CANDIDATES, count)])
     if not sum(map(len, tried)):
         raise SettingsError(
-            "samples: this split has no test pixel"
+            f"samples: this split has no test {samples.unit}"
             + ("" if klass is None else " of the class")
-            + "; name pixels with --pixel row,col."
+            + ("; name pixels with --pixel row,col." if samples.unit == "pixel" else ".")
         )
     right: list[np.ndarray] = []
     for index, own in zip(order, tried, strict=True):
@@ -160,9 +173,11 @@ def _spread(
         right.append(own[predicted == index])
     found = _in_turn(right)[:count]
     if len(found):
-        few = f"only {len(found)} rightly classified test pixels were found"
+        few = f"only {len(found)} rightly classified test {samples.unit}s were found"
         return found, (few,) if len(found) < count else ()
-    return _in_turn(tried)[:count], ("no test pixel that was tried is classified rightly",)
+    return _in_turn(tried)[:count], (
+        f"no test {samples.unit} that was tried is classified rightly",
+    )
 
 
 def _in_turn(groups: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hsi.errors import SettingsError
 from hsi.views.opened import Opened, Subject
-from hsi.views.photographs import ImageSubject
 from hsi.views.request import Request
+from hsi.views.subject import SceneSubject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,16 +213,17 @@ def overlays(
     from hsi.plots.photographs import overlays
 
     subject = look.subject
-    assert isinstance(subject, ImageSubject)
+    assert not isinstance(subject, SceneSubject)
     return overlays(
         subject.pictures(look.chosen.keys),
-        {label: result.maps for label, result in rows.items()},
+        {label: result.maps.sum(axis=-1) for label, result in rows.items()},
         sample_titles=[sample_line(look, place) for place in range(len(look.chosen.keys))],
         captions=captions,
         shared_scale=len(look.variants) > 1,
         title=f"{title(look)}: {look.request.method}",
         attribution_label={label: unit(look, result) for label, result in rows.items()},
         **_colormap(look.request.colormap),
+        note=subject.note,
     )
 
 

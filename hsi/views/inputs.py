@@ -14,6 +14,7 @@ from hsi.views.arrays import attribution_arrays
 from hsi.views.attributed import Attributed
 from hsi.views.look import Look
 from hsi.views.photographs import CHANNELS
+from hsi.views.subject import SceneSubject
 
 if TYPE_CHECKING:
     from hsi.explain.attribution import Attribution
@@ -44,8 +45,8 @@ def show(look: Look) -> list[Path]:
 
 
 def _default_views(look: Look) -> tuple[str, ...]:
-    photographed = look.photographed and look.inputs.shape[-1] in CHANNELS
-    return ("overlay",) if photographed else ("tiles",)
+    pictures = not isinstance(look.subject, SceneSubject) and look.inputs.shape[-1] in CHANNELS
+    return ("overlay",) if pictures else ("tiles",)
 
 
 def _check_one_figure(look: Look, views: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
-from hsi.models.files import read_config, refuse_code
+from hsi.models.files import read_config, refuse_code, stored_input_shape
 from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
+from hsi.samples import absolute_spec
 from hsi.views.request import Request
 
 MODEL_ENDINGS = (".h5", ".keras", TFLITE)
@@ -75,7 +75,7 @@ def _checked_shape(path: Path, *, trust: bool) -> tuple[int | None, ...] | None:
     config = read_config(path)
     if not trust:
         refuse_code(config, path)
-    return _input_shape(config)
+    return stored_input_shape(config)
 
 
 def contradiction(run: Run, request: Request) -> str:
@@ -87,7 +87,7 @@ def contradiction(run: Run, request: Request) -> str:
         known = [getattr(settings, name)]
         if name in ("dataset", "labels"):
             known.append(run.record.get("data", {}).get(name))
-            given_forms, known = {_form(given)}, [_form(k) for k in known]
+            given_forms, known = {absolute_spec(given)}, [absolute_spec(k) for k in known]
         elif name == "patch_size":
             known.append(run.record.get("split", {}).get("patch_size"))
             given_forms = {given}
@@ -99,14 +99,6 @@ def contradiction(run: Run, request: Request) -> str:
                 f"the command says {_in_words(given)}"
             )
     return ""
-
-
-def _form(spec: Any) -> Any:
-    """A data set's name as it is, a file by its absolute path."""
-    if spec is None:
-        return None
-    file, colon, key = str(spec).partition(":")
-    return f"{Path(file).resolve()}{colon}{key}" if Path(file).exists() else spec
 
 
 def _in_words(value: Any) -> str:
@@ -144,19 +136,3 @@ def _known_files(folder: Path) -> str:
         return ""
     names = sorted(p.name for p in folder.iterdir() if p.suffix in MODEL_ENDINGS and p.is_file())
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | None:
-    """The shape of one sample, read from a model's configuration; None where it does not say."""
-    inner = config.get("config") if isinstance(config, Mapping) else None
-    if not isinstance(inner, Mapping):
-        return None
-    layers = [layer for layer in inner.get("layers") or [] if isinstance(layer, Mapping)]
-    inputs = [layer for layer in layers if layer.get("class_name") == "InputLayer"]
-    settings = (inputs or layers or [{}])[0].get("config")
-    if not isinstance(settings, Mapping):
-        return None
-    shape = settings.get("batch_input_shape") or settings.get("batch_shape")
-    if isinstance(shape, list) and all(s is None or isinstance(s, int) for s in shape):
-        return tuple(shape[1:])
-    return None

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsi.errors import SettingsError
+from hsi.explain.attribution import rows_at_once
 from hsi.explain.misclassified import misclassified
 from hsi.patches import Patches
 from hsi.predict import batches
 from hsi.views import draw
 from hsi.views.attributed import channel_means
+from hsi.views.image_set import ImageSetSubject
 from hsi.views.look import Look
+from hsi.views.photographs import ImageSubject
 from hsi.views.subject import SceneSubject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Known = SceneSubject | ImageSetSubject
+"""Samples whose classes are known."""
+
 BATCH = 1024
+"""Patches at once."""
 FALSE_COLOUR = (860.0, 650.0, 550.0)
 """Near infrared, red and green in nm, shown as red, green and blue: vegetation is red."""
 STRETCH = (2, 98)
@@ -30,10 +37,10 @@ STRETCH = (2, 98)
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Misclassified pixels, and what they are compared with.
+    """Misclassified samples, and what they are compared with.
 
     Attributes:
-        pictures: (n, patch, patch, 3) of 0..1.
+        pictures: (n, rows, cols, 3) of 0..1.
         picture_words: what their colours are.
         true, predicted: (n,) class indices.
         scores, true_scores: (n,) of the predicted and of the true class.
@@ -52,24 +59,27 @@ class Sheet:
 
 
 def show(look: Look) -> list[Path]:
-    """One figure of test pixels, or one file of arrays."""
+    """One figure of test samples, or one file of arrays."""
     request, subject = look.request, look.subject
-    if not isinstance(subject, SceneSubject):
+    if isinstance(subject, ImageSubject):
         raise SettingsError(
-            "misclassified: the true classes of images are not known; expected a scene."
+            "misclassified: the true classes of these images are not known; expected a model with "
+            "its run, or --dataset."
         )
-    test = subject.samples.part("test")
+    test, unit = subject.samples.part("test"), subject.samples.unit
+    shape = subject.samples.patches.shape
+    size = BATCH if isinstance(subject, SceneSubject) else rows_at_once(shape, request.batch_size)
     logits = np.concatenate(
-        [look.first.own.logits(subject.own(keys)) for keys in batches(test.pixels, BATCH)]
+        [look.first.own.logits(subject.own(keys)) for keys in batches(test.pixels, size)]
     )
     predicted = logits.argmax(axis=1)
     if request.klass is not None:
         of_class = test.classes == subject.class_index(request.klass)
         predicted = np.where(of_class, predicted, test.classes)
     wrong = int((predicted != test.classes).sum())
-    look.say(f"{wrong} of {len(predicted)} test pixels are misclassified.")
+    look.say(f"{wrong} of {len(predicted)} test {unit}s are misclassified.")
     if not wrong:
-        raise SettingsError("misclassified: every test pixel looked at is classified rightly.")
+        raise SettingsError(f"misclassified: every test {unit} looked at is classified rightly.")
     scores = np.take_along_axis(logits, predicted[:, None], axis=1)[:, 0]
     some = misclassified(predicted, test.classes, scores, count=request.count, seed=request.seed)
     keys = test.pixels[some]
@@ -77,24 +87,32 @@ def show(look: Look) -> list[Path]:
         numbers = subject.class_numbers
         arrays = {
             "inputs": subject.shown(keys),
-            "pixels": np.stack(np.divmod(keys, subject.scene.cols), axis=1),
+            **_places(subject, keys),
             "true_classes": numbers[test.classes[some]],
             "predicted_classes": numbers[predicted[some]],
             "scores": scores[some],
         }
         return [look.output.arrays(arrays)]
     true = test.classes[some]
-    pictures, words = _pictures(subject, keys)
+    true_scores = np.take_along_axis(logits[some], true[:, None], axis=1)[:, 0]
     sheet = Sheet(
-        pictures, words, true, predicted[some], scores[some],
-        np.take_along_axis(logits[some], true[:, None], axis=1)[:, 0],
+        *_pictures(subject, keys), true, predicted[some], scores[some], true_scores,
         _class_means(subject, {*map(int, true), *map(int, predicted[some])}), wrong,
     )  # fmt: skip
     return [look.write_figure(_draw(look, keys, sheet), request.stem)]
 
 
-def _class_means(subject: SceneSubject, wanted: set[int]) -> dict[int, np.ndarray]:
-    """(channels,) mean over the training pixels of each class, of what is shown."""
+def _places(subject: Known, keys: np.ndarray) -> dict[str, np.ndarray]:
+    """Where samples are: rows and columns of a scene, or numbers of images."""
+    if isinstance(subject, SceneSubject):
+        return {"pixels": np.stack(np.divmod(keys, subject.scene.cols), axis=1)}
+    return {"images": keys}
+
+
+def _class_means(subject: Known, wanted: set[int]) -> dict[int, np.ndarray]:
+    """(channels,) mean over the training pixels of each class, of what is shown; of images none."""
+    if not isinstance(subject, SceneSubject):
+        return {}
     train = subject.samples.part("train")
     found = {}
     for index in sorted(wanted):
@@ -104,8 +122,11 @@ def _class_means(subject: SceneSubject, wanted: set[int]) -> dict[int, np.ndarra
     return found
 
 
-def _pictures(subject: SceneSubject, keys: np.ndarray) -> tuple[np.ndarray, str]:
-    """Three bands of the sensor's counts as red, green and blue, stretched over the scene."""
+def _pictures(subject: Known, keys: np.ndarray) -> tuple[np.ndarray, str]:
+    """Images; or three bands of the sensor's counts as red, green and blue, stretched over the
+    scene."""
+    if not isinstance(subject, SceneSubject):
+        return subject.pictures(keys), ""
     scene = subject.scene
     if scene.wavelengths is None:
         chosen = np.linspace(scene.bands - 1, 0, 3).round().astype(int)
@@ -121,30 +142,37 @@ def _pictures(subject: SceneSubject, keys: np.ndarray) -> tuple[np.ndarray, str]
 
 
 def _draw(look: Look, keys: np.ndarray, sheet: Sheet) -> Figure:
-    """Misclassified pixels, each with its spectrum between those of both classes."""
-    from hsi.plots.misclassified import misclassified_patches
+    """Misclassified samples; pixels each with a spectrum between those of both classes."""
+    from hsi.plots.misclassified import misclassified_patches, misclassified_photographs
 
     subject = look.subject
-    assert isinstance(subject, SceneSubject)
+    assert not isinstance(subject, ImageSubject)
+    numbers = subject.class_numbers
+    true, predicted = numbers[sheet.true], numbers[sheet.predicted]
+    names = subject.samples.class_names
+    common: dict[str, Any] = {
+        "scores": sheet.scores,
+        "true_scores": sheet.true_scores,
+        "score_word": look.chosen.score_word,
+        "places": [subject.place(int(key)) for key in keys],
+        "total": sheet.total,
+        "title": draw.title(look),
+        "synthetic": subject.synthetic,
+        "note": subject.note,
+    }
+    if not isinstance(subject, SceneSubject):
+        return misclassified_photographs(sheet.pictures, true, predicted, names, **common)
     inputs = subject.shown(keys)
     half = inputs.shape[1] // 2
-    numbers = subject.class_numbers
     return misclassified_patches(
         sheet.pictures,
         inputs[:, half, half],
         {int(numbers[index]): spectrum for index, spectrum in sheet.class_means.items()},
-        numbers[sheet.true],
-        numbers[sheet.predicted],
-        subject.scene.class_names,
-        scores=sheet.scores,
-        true_scores=sheet.true_scores,
-        score_word=look.chosen.score_word,
-        places=[subject.place(int(key)) for key in keys],
-        total=sheet.total,
+        true,
+        predicted,
+        names,
         **draw.axis_of(subject),
         spectrum_label=subject.input_words,
         patch_label=sheet.picture_words,
-        title=draw.title(look),
-        synthetic=subject.synthetic,
-        note=subject.note,
+        **common,
     )

@@ -54,6 +54,8 @@ def _bands(located: Located, found: Filters) -> dict[str, Any]:
     channels = located.input_shape[-1]
     if not found.first or found.kernels.shape[-2] != channels:
         return {}
+    if data.get("kind") == "images":
+        return {}
     if located.run.settings.band_selection:
         return {"unit": "component"}
     return {
@@ -70,7 +72,7 @@ def _open_filters(request: Request, located: Located) -> Filters:
 
     layer = request.layers[0] if request.layers else None
     if located.path.suffix.lower() == TFLITE:
-        from hsi.deploy.lite_graph import LiteKernels
+        from hsi.deploy.lite.graph import LiteKernels
 
         return filters(LiteKernels(located.path), layer=layer)
     from hsi.models.files import load_model
@@ -93,7 +95,7 @@ def _graph(request: Request, located: Located, output: Output) -> Path:
 
 def _open_graph(request: Request, located: Located) -> list[Node]:
     if located.path.suffix.lower() == TFLITE:
-        from hsi.deploy.lite_graph import lite_graph
+        from hsi.deploy.lite.graph import lite_graph
 
         return lite_graph(located.path)
     from hsi.explain.model_graph import graph

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hsi.deploy.variant import Variant, load_variant
 from hsi.errors import SettingsError
+from hsi.views.image_set import ImageSetSubject, is_of_images, open_image_set_subject
 from hsi.views.locate import Located
 from hsi.views.photographs import ImageSubject, open_image_subject
 from hsi.views.request import Request
@@ -20,7 +19,9 @@ from hsi.views.subject import Say, SceneSubject, open_scene_subject
 if TYPE_CHECKING:
     from hsi.explain.score import Score
 
-Subject = SceneSubject | ImageSubject
+Subject = SceneSubject | ImageSetSubject | ImageSubject
+_Made = SceneSubject | ImageSetSubject
+"""Samples of a training: what a model was made for."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Opened:
         from hsi.explain.prepared import through
         from hsi.explain.score import score_of
 
-        if isinstance(self.subject, ImageSubject):
+        if not isinstance(self.subject, SceneSubject):
             return score_of(model)
         return through(model, self.subject.samples.preparation, space=self.space)
 
@@ -88,15 +89,17 @@ def open_subjects(request: Request, found: Sequence[Located], *, say: Say) -> li
     """
     if request.photographed:
         return [open_image_subject(request, found[0].input_shape)] * len(found)
-    known: dict[Path | None, SceneSubject] = {}
-    subjects: list[Subject] = []
+    known: dict[Path | None, _Made] = {}
+    subjects: list[_Made] = []
     for located in found:
         folder = located.run.folder.resolve() if located.run else None
         if folder is None or folder not in known:
-            known[folder] = open_scene_subject(request, located, say=say)
+            of_images = is_of_images(request, located)
+            opener = open_image_set_subject if of_images else open_scene_subject
+            known[folder] = opener(request, located, say=say)
         subjects.append(known[folder])
         _check_same(known[folder], subjects[0], located, found[0])
-    return subjects
+    return [*subjects]
 
 
 def open_variants(
@@ -115,29 +118,12 @@ def open_variants(
     return opened
 
 
-def _check_same(subject: SceneSubject, first: Subject, located: Located, other: Located) -> None:
-    """Refuse to compare variants of other scenes, patches, classes or components."""
-    assert isinstance(first, SceneSubject)
-    here, there = subject.scene, first.scene
-    differing = {
-        "scene": (here.name, there.name),
-        "shape": (here.cube.shape, there.cube.shape),
-        "hash of the data": (here.sha256, there.sha256),
-        "classes": (here.classes, there.classes),
-        "patch size": (subject.samples.patches.patch_size, first.samples.patches.patch_size),
-    }
-    if subject.of_components or first.of_components:
-        differing["components"] = (
-            _components(subject), _components(first),
-        )  # fmt: skip
-    for what, (mine, its) in differing.items():
-        if mine != its:
+def _check_same(subject: _Made, first: _Made, located: Located, other: Located) -> None:
+    """Refuse to compare variants of other data, sizes, classes or components."""
+    mine, its = subject.made_for(), first.made_for()
+    for what in {**its, **mine}:
+        if mine.get(what) != its.get(what):
             raise SettingsError(
-                f"{located.path}: made for another {what} than {other.path} ({mine}, {its}); "
-                "only variants of the same samples can be compared."
+                f"{located.path}: made for another {what} than {other.path} ({mine.get(what)}, "
+                f"{its.get(what)}); only variants of the same samples can be compared."
             )
-
-
-def _components(subject: SceneSubject) -> tuple[str, int, float]:
-    fitted = subject.samples.preparation
-    return fitted.reducer, fitted.channels, float(np.abs(fitted.components).sum())

@@ -16,7 +16,7 @@ FIGURE_FORMATS = ("png", "svg", "pdf")
 FORMATS = (*FIGURE_FORMATS, "npz")
 DATA_OPTIONS = (
     "dataset", "labels", "like", "classes", "drop_bands", "scaling", "band_selection",
-    "components", "patch_size", "split", "train_fraction", "train_per_class",
+    "components", "patch_size", "image_size", "split", "train_fraction", "train_per_class",
     "validation_fraction", "block_size", "train_labels", "test_labels",
 )  # fmt: skip
 """Options of `generate_model.py` that say what a model was trained on."""
@@ -135,7 +135,7 @@ class Request:
     masks: int | None = None
     start: str | None = None
     sanity: bool = False
-    batch_size: int = 64
+    batch_size: int | None = None
     trust: bool = False
 
     @property
@@ -254,16 +254,18 @@ class Request:
         if self.images and self.array:
             raise SettingsError("image and array: expected one of them, not both.")
         if not self.photographed:
-            if "overlay" in self.views:
-                raise SettingsError("views: overlay is for photographs; expected with --image.")
             return
         what = "image" if self.images else "array"
         if self.pixels or self.data:
             other = "pixel" if self.pixels else next(iter(self.data))
             raise SettingsError(f"{what} and {other}: expected one of them, not both.")
+        self.check_views_of_images(f"--{what}")
+
+    def check_views_of_images(self, what: str) -> None:
+        """Refuse views that are of scenes alone (`SettingsError`); `what` names the images."""
         for view in ("scene", "spectrum"):
             if view in self.views:
-                raise SettingsError(f"views: {view} is of a scene; leave out --{what}.")
+                raise SettingsError(f"views: {view} is of a scene, not of {what}; leave it out.")
 
     def _check_output(self) -> None:
         if self.form is not None:

@@ -161,14 +161,25 @@ class SceneSubject:
     @property
     def note(self) -> str:
         """What is said under every figure: the split, and how far its numbers can be trusted."""
-        split = self.samples.split
-        parts = [
-            f"Split {split.method}, seed {split.seed}, leakage {100 * split.leakage:.1f} % "
-            f"at patch {split.patch_size}."
-        ]
+        parts = [f"{self.samples.note}."]
         if self.wavelengths is not None and self.scene.wavelengths_approximate:
             parts.append("Wavelengths are a linear approximation.")
         return " ".join(parts)
+
+    def made_for(self) -> dict[str, Any]:
+        """What variants must share to be compared."""
+        fitted, scene = self.samples.preparation, self.scene
+        found = {
+            "scene": scene.name,
+            "shape": scene.cube.shape,
+            "hash of the data": scene.sha256,
+            "classes": scene.classes,
+            "patch size": self.samples.patches.patch_size,
+        }
+        if self.of_components:
+            size = float(np.abs(fitted.components).sum())
+            found["components"] = (fitted.reducer, fitted.channels, size)
+        return found
 
     def check_model(self, path: Any, shape: tuple[int | None, ...], classes: int) -> None:
         """Refuse a network of other patches or of other classes (`ModelError`)."""
@@ -203,6 +214,7 @@ def open_scene_subject(request: Request, located: Located, *, say: Say) -> Scene
         run = located.run
         _check_patch(located, side, run.record.get("split", {}).get("patch_size"), "the run has")
         samples = samples_of(run, say=say)
+        assert isinstance(samples, Samples)
         subject = SceneSubject(run, samples, run.settings.scaling, request.space)
     _check_channels(subject, located, channels)
     return subject

@@ -54,6 +54,7 @@ class Call:
         batch: samples in this evaluation (a scalar tensor).
         file_batch: samples that the file's shapes speak of, mostly 1.
         rounded: values are rounded to their grids; else only clipped to its range.
+        exact: sums of float products run in the interpreter's order.
 
     Args:
         relu: replaces every ReLU.
@@ -71,8 +72,10 @@ class Call:
         relu: Relu | None = None,
         open_ended: bool = False,
         rounded: bool = True,
+        exact: bool = False,
     ) -> None:
-        self.operator, self.batch, self.rounded = operator, batch, rounded
+        self.operator, self.batch = operator, batch
+        self.rounded, self.exact = rounded, exact
         self._open_ended = open_ended
         self._graph, self._values, self._constants, self._relu = graph, values, constants, relu
         self.file_batch = max(1, (graph.tensors[graph.inputs[0]].shape or (1,))[0])

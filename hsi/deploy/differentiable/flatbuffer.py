@@ -68,6 +68,12 @@ class Quantization:
         shape[self.axis] = len(values)
         return values.reshape(shape)
 
+    def real(self, levels: np.ndarray) -> np.ndarray:
+        """The float32 values that the levels of a constant stand for."""
+        zeros = self.along(self.zero_points, levels.ndim)
+        scales = self.along(self.scales, levels.ndim)
+        return ((levels.astype(np.int64) - zeros) * scales).astype(np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from hsi.deploy.differentiable.flatbuffer import Graph, Tensor
-from hsi.deploy.differentiable.rounding import real
 
 WEIGHTED: dict[str, int] = {
     "CONV_2D": 1,
@@ -19,6 +19,28 @@ WEIGHTED: dict[str, int] = {
 }
 """Operators with weights, and which of their inputs these are."""
 _UNFOLDED = ("DEQUANTIZE", "DENSIFY")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One output of one operator, in the order of execution.
+
+    Attributes:
+        name: of the tensor, as `DifferentiableModel.tensors` has it.
+        kind: the operator's builtin name.
+        shape: of the output; None for the batch and whatever else is free.
+        keras_layers: the Keras layers whose names the converter left in the operator's weights
+            and output, the weights' first; empty in files that name tensors otherwise.
+        tensor: its number in the file.
+        operator: the operator's number in the file.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int | None, ...]
+    keras_layers: tuple[str, ...]
+    tensor: int
+    operator: int
 
 
 def kind_of(graph: Graph) -> str:
@@ -73,7 +95,7 @@ def fold(graph: Graph) -> Graph:
         if operator.kind == "DENSIFY":
             kept[target] = source
         if source.quantized and source.quantization and operator.kind == "DEQUANTIZE":
-            known[target] = real(source.data, source.quantization)
+            known[target] = source.quantization.real(source.data)
         elif operator.kind == "DEQUANTIZE":
             known[target] = source.data.astype(np.float32)
     return graph.with_constants(known, kept)
@@ -90,4 +112,39 @@ def keras_names(names: Iterable[str]) -> tuple[str, ...]:
             path = part.split("/")
             if len(path) >= 2 and path[-2] not in found:
                 found.append(path[-2])
+    return tuple(found)
+
+
+def layers_of(graph: Graph, names: Sequence[str]) -> tuple[Layer, ...]:
+    """The outputs of all operators that compute something; `names` are the tensors'."""
+    tensors, found = graph.tensors, []
+    for operator in graph.operators:
+        weights = [
+            tensors[i].name
+            for i in operator.inputs[1:]
+            if i >= 0 and operator.kind in WEIGHTED and tensors[i].data is not None
+        ]
+        for index in operator.outputs:
+            tensor = tensors[index]
+            if tensor.data is None:
+                layers = keras_names([*weights, tensor.name])
+                row = (names[index], operator.kind, free_shape(tensor), layers)
+                found.append(Layer(*row, index, operator.index))
+    return tuple(found)
+
+
+def free_shape(tensor: Tensor) -> tuple[int | None, ...]:
+    """A recorded shape with None for the batch and for what the file leaves free."""
+    sizes = zip(tensor.shape, tensor.signature, strict=True)
+    return tuple(None if i == 0 or s < 0 or n < 0 else n for i, (n, s) in enumerate(sizes))
+
+
+def unique_names(graph: Graph) -> tuple[str, ...]:
+    """Names of all tensors; where one is empty or taken, its number is added."""
+    found: list[str] = []
+    taken = {""}
+    for tensor in graph.tensors:
+        name = f"{tensor.name}#{tensor.index}" if tensor.name in taken else tensor.name
+        taken.add(name)
+        found.append(name)
     return tuple(found)

@@ -118,10 +118,7 @@ def snap(
 
 def real(data: np.ndarray, quantization: Quantization) -> np.ndarray:
     """The float32 values that a quantized constant stands for."""
-    rank = data.ndim
-    zeros = quantization.along(quantization.zero_points, rank)
-    scales = quantization.along(quantization.scales, rank)
-    return ((data.astype(np.int64) - zeros) * scales).astype(np.float32)
+    return quantization.real(data)
 
 
 def centred(data: np.ndarray, quantization: Quantization) -> np.ndarray:

@@ -7,10 +7,13 @@ works where TensorFlow has no gradient of a dilated convolution on CPUs.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
 from hsi.deploy.differentiable.call import Call
+from hsi.deploy.differentiable.operators import ordered
 from hsi.deploy.differentiable.operators.affine import affine, by_row, by_sample, by_sample_tflite
 from hsi.errors import ModelError
 
@@ -70,6 +73,7 @@ def conv_2d(call: Call) -> tf.Tensor:
         multiply,
         layout=lambda w: spread(w.transpose(1, 2, 3, 0), dilations),
         quantize=by_row if pointwise else by_sample,
+        in_order=partial(ordered.convolution, strides=strides, padding=padding),
     )
 
 
@@ -95,7 +99,7 @@ def depthwise_conv_2d(call: Call) -> tf.Tensor:
         if stride_h == stride_w:
             return tf.nn.depthwise_conv2d(x, w, [1, stride_h, stride_w, 1], padding)
         # TensorFlow wants equal strides: compute every position, keep those that are wanted
-        x = _pad_like(x, w, (stride_h, stride_w), padding)
+        x = ordered.padded(x, w.shape[:2], (stride_h, stride_w), padding)
         every = tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "VALID")
         return every[:, ::stride_h, ::stride_w]
 
@@ -104,19 +108,8 @@ def depthwise_conv_2d(call: Call) -> tf.Tensor:
         multiply,
         layout=lambda w: spread(w[0].reshape(*w.shape[1:3], channels, -1), dilations),
         quantize=by_sample_tflite,
+        in_order=partial(ordered.depthwise, strides=(stride_h, stride_w), padding=padding),
     )
-
-
-def _pad_like(x: tf.Tensor, w: tf.Tensor, strides: tuple[int, int], padding: str) -> tf.Tensor:
-    """Zeros around x so that a VALID convolution sees what a SAME one would."""
-    if padding == "VALID":
-        return x
-    pads = []
-    for axis, stride in enumerate(strides):
-        size, kernel = tf.shape(x)[axis + 1], w.shape[axis]
-        total = tf.maximum((-(-size // stride) - 1) * stride + kernel - size, 0)
-        pads.append([total // 2, total - total // 2])
-    return tf.pad(x, [[0, 0], *pads, [0, 0]])
 
 
 def conv_3d(call: Call) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hsi.deploy.differentiable import rounding
 from hsi.deploy.differentiable.call import Call
+from hsi.deploy.differentiable.operators import ordered
 from hsi.deploy.differentiable.operators.affine import affine, by_row
 from hsi.deploy.differentiable.operators.fixed_point import factor
 from hsi.errors import ModelError
@@ -28,7 +29,14 @@ def fully_connected(call: Call) -> tf.Tensor:
             return y
         return tf.reshape(y, tf.concat([tf.shape(a)[:-1], tf.shape(y)[-1:]], 0))
 
-    return affine(call, multiply, layout=np.asarray, x=x, quantize=by_row)
+    return affine(
+        call,
+        multiply,
+        layout=np.asarray,
+        x=x,
+        quantize=by_row,
+        in_order=ordered.dense,
+    )
 
 
 def batch_matmul(call: Call) -> tf.Tensor:

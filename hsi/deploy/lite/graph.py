@@ -1,7 +1,7 @@
 """The graph and the kernels of a `.tflite` file, whether or not its operators are all known.
 
 What `hsi.explain.model_graph` and `hsi.explain.filters` are for Keras models. Layers are put
-together and named as in `hsi.deploy.lite_layers`: by the Keras layers that they come from, where
+together and named as in `hsi.deploy.lite.layers`: by the Keras layers that they come from, where
 the file says so.
 """
 
@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hsi.deploy.differentiable.flatbuffer import Graph, Operator, Tensor, read
-from hsi.deploy.differentiable.kinds import fold
-from hsi.deploy.differentiable.rounding import real
-from hsi.deploy.lite_steps import Step, named, steps_of
+from hsi.deploy.differentiable.kinds import fold, free_shape, unique_names
+from hsi.deploy.lite.steps import Step, named, steps_of
 from hsi.explain.layered import LayerInfo
 from hsi.explain.model_graph import Node
 
@@ -40,7 +39,7 @@ def lite_graph(path: str | Path) -> list[Node]:
     graph, steps, names = _opened(path)
     tensors = graph.tensors
     inputs = {i: tensors[i].name or f"input {i}" for i in graph.inputs}
-    found = [Node(name, "input", _sample_shape(tensors[i]), 0, ()) for i, name in inputs.items()]
+    found = [Node(name, "input", free_shape(tensors[i])[1:], 0, ()) for i, name in inputs.items()]
     made_by = dict(inputs)
     counted: set[int] = set()
     for step in steps:
@@ -52,7 +51,7 @@ def lite_graph(path: str | Path) -> list[Node]:
             Node(
                 name,
                 step.kind,
-                _sample_shape(tensors[step.tensor]),
+                free_shape(tensors[step.tensor])[1:],
                 sum(tensor.data.size for tensor in weights if tensor.data is not None),
                 tuple(dict.fromkeys(made_by[i] for i in step.inputs if i in made_by)),
             )
@@ -81,7 +80,7 @@ class LiteKernels:
             LayerInfo(
                 name,
                 step.kind,
-                _sample_shape(self._graph.tensors[step.tensor]),
+                free_shape(self._graph.tensors[step.tensor])[1:],
                 convolution="CONV" in step.kind,
                 aliases=tuple(self._names[step.tensor][1:]),
             )
@@ -95,7 +94,7 @@ class LiteKernels:
             if tensor is not None and tensor.data is not None:
                 values = tensor.data
                 if tensor.quantized and tensor.quantization is not None:
-                    values = real(values, tensor.quantization)
+                    values = tensor.quantization.real(values)
                 return self._as_keras(operator, values.astype(np.float32))
         return None
 
@@ -117,26 +116,9 @@ def _opened(path: str | Path) -> tuple[Graph, list[Step], dict[int, list[str]]]:
     """The graph with its constants unfolded, its layers, and what their tensors are called."""
     graph = fold(read(path))
     steps = [step for step in steps_of(graph) if step.tensor >= 0]
-    return graph, steps, named(steps, _unique_names(graph))
+    return graph, steps, named(steps, unique_names(graph))
 
 
 def _is_weight(tensor: Tensor) -> bool:
     """Whether it holds numbers to compute with; axes and shapes are plain integers."""
     return tensor.data is not None and (tensor.quantized or tensor.dtype.startswith("float"))
-
-
-def _sample_shape(tensor: Tensor) -> tuple[int | None, ...]:
-    """Without the batch, None where free."""
-    sizes = zip(tensor.shape[1:], tensor.signature[1:], strict=True)
-    return tuple(None if s < 0 or n < 0 else n for n, s in sizes)
-
-
-def _unique_names(graph: Graph) -> tuple[str, ...]:
-    """Names of all tensors; where one is empty or taken, its number is added."""
-    found: list[str] = []
-    taken = {""}
-    for tensor in graph.tensors:
-        name = f"{tensor.name}#{tensor.index}" if tensor.name in taken else tensor.name
-        taken.add(name)
-        found.append(name)
-    return tuple(found)

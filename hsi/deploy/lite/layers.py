@@ -19,7 +19,7 @@ from hsi.deploy.differentiable.call import ACTIVATIONS
 from hsi.deploy.differentiable.flatbuffer import Operator
 from hsi.deploy.differentiable.kinds import WEIGHTED
 from hsi.deploy.differentiable.model import DifferentiableModel
-from hsi.deploy.lite_steps import FORMATS, Step, named, steps_of
+from hsi.deploy.lite.steps import FORMATS, Step, named, steps_of
 from hsi.explain.layered import LayerInfo, Relu, Window
 from hsi.explain.score import OUTPUT_ITSELF, Score
 

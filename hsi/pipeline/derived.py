@@ -1,0 +1,154 @@
+"""Networks made of the trained one by other means than pruning: students, factors, clusters.
+
+Each is trained on as a pruned network is (`fine_tune`), or as the teacher's student, and saved
+beside the others. Folded forms of every Keras model of the run come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hsi.errors import SettingsError
+from hsi.pipeline.choices import Student, low_rank_rule, students_of
+from hsi.pipeline.job import TRAINED, Job, folded_name, is_folded
+from hsi.pipeline.training import fine_tune, fit_model
+from hsi.pipeline.variants import record_keras
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+    from hsi.compress.lowrank import Replaced
+
+Made = tuple["keras.Model", dict[str, Any]]
+"""A network and what is to be recorded of it."""
+
+
+def derive_models(job: Job) -> None:
+    """Make every network that the settings ask for besides the pruned ones; finished ones stay."""
+    settings = job.settings
+    for student in students_of(settings):
+        _make(job, f"distilled_{student.name}", partial(_student, job, student))
+    for text in settings.low_rank:
+        _make(job, f"low_rank_{text.replace('=', '-')}", partial(_low_rank, job, text))
+    if settings.separable:
+        _make(job, "separable", partial(_separable, job))
+    for clusters in settings.clusters:
+        _make(job, f"clustered_{clusters}", partial(_clustered, job, clusters))
+    if settings.fold:
+        for file in [f for f in job.run.record["variants"] if f.endswith(".h5")]:
+            if not is_folded(file):
+                _fold(job, file)
+
+
+def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
+    file = f"{name}.h5"
+    if job.run.variant(file):
+        return
+    from hsi.models.files import save_model
+
+    model, facts = make()
+    save_model(model, job.run.path(file))
+    record_keras(job, file, model, variant=name, **facts)
+
+
+def _student(job: Job, student: Student) -> Made:
+    from hsi.models import network
+
+    chosen = network(student.network)
+    model = chosen.build(
+        job.samples.patches.shape, job.classes, seed=job.settings.seed, width=student.width
+    )
+    history = fit_model(
+        job,
+        model,
+        epochs=job.settings.distill_epochs,
+        learning_rate=job.settings.learning_rate or chosen.learning_rate,
+        title=f"Teaching {student.name}",
+        objective=job.teaching(),
+        augment=job.samples.moves,
+    )
+    return model, {"history": history, "row": {"schedule": "distilled"}}
+
+
+def _low_rank(job: Job, text: str) -> Made:
+    from hsi.compress.lowrank import factorise
+
+    method = job.settings.low_rank_method
+    replaced = factorise(_trained(job), rank=low_rank_rule(text), method=method)
+    return _replaced(job, replaced, f"Low rank {text}")
+
+
+def _separable(job: Job) -> Made:
+    from hsi.compress.separable import separate
+
+    return _replaced(job, separate(_trained(job)), "Separable")
+
+
+def _replaced(job: Job, replaced: Replaced, title: str) -> Made:
+    changed = [row for row in replaced.table if row.method]
+    if not changed:
+        raise SettingsError(
+            f"{title}: no layer would be cheaper; the network stays as it is. Omit the option."
+        )
+    for row in changed:
+        ranks = " x ".join(map(str, row.ranks))
+        job.say(
+            f"  {row.layer}: {row.method}, rank {ranks}; {row.before.macs:,} to {row.after.macs:,} "
+            f"multiply-accumulates, kernel off by {row.error:.1%}."
+        )
+    history = fine_tune(job, replaced.model, title=title)
+    table = [
+        {"layer": row.layer, "method": row.method, "ranks": list(row.ranks), "error": row.error}
+        for row in replaced.table
+    ]
+    return replaced.model, {"history": history, "factors": table}
+
+
+def _clustered(job: Job, clusters: int) -> Made:
+    from hsi.compress.aware import cluster_weights
+
+    history: dict[str, Any] = {}
+
+    def tune(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        title = f"{clusters} clusters"
+        history.update(fine_tune(job, model, title=title, callbacks=callbacks))
+
+    model = cluster_weights(_trained(job), clusters, fine_tune=tune)
+    return model, {"history": history, "clusters": clusters}
+
+
+def _fold(job: Job, file: str) -> None:
+    """The same function by fewer layers, where there are fewer: proven before it is saved."""
+    name = folded_name(file)
+    if job.run.variant(name):
+        return
+    from hsi.compress.cost import parameters
+    from hsi.compress.fold import fold_batch_norm, fold_linear, proven_equal
+    from hsi.models.files import load_model, save_model
+
+    model = load_model(job.run.path(file))
+    folded = fold_linear(fold_batch_norm(model))
+    if parameters(folded) == parameters(model):
+        return
+    gap = proven_equal(model, folded, job.samples.calibration(seed=job.settings.seed))
+    before, after = parameters(model), parameters(folded)
+    job.say(
+        f"Folded {file}: {before:,} to {after:,} parameters, logits equal to {gap:.1g} of their "
+        "range."
+    )
+    parent = job.run.record["variants"][file]["row"]
+    columns = ("criterion", "granularity", "scope", "schedule", "target")
+    row = {name: parent.get(name) for name in columns}
+    save_model(folded, job.run.path(name))
+    record_keras(
+        job, name, folded, variant=f"{parent['variant']}_folded", row=row,
+        parent=file, largest_difference=gap,
+    )  # fmt: skip
+
+
+def _trained(job: Job) -> keras.Model:
+    from hsi.models.files import load_model
+
+    return load_model(job.run.path(TRAINED))

@@ -1,0 +1,60 @@
+"""The start without labels of a run's network: what it looks at, and what run.json says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hsi.parts import Augment
+from hsi.pipeline.job import Job
+from hsi.progress import progress
+from hsi.samples import Samples
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+
+
+def pretrain_model(job: Job, model: keras.Model) -> dict[str, Any]:
+    """Train a network's features in place by SimCLR; returns facts of it as plain values.
+
+    Of a scene all pixels are looked at whose patches hold no test pixel, of images those of the
+    training part.
+
+    Raises:
+        DataError, ModelError: see `hsi.pretrain.simclr`.
+    """
+    from hsi.pretrain import simclr
+
+    keys, views = _looked_at(job)
+    epochs = job.settings.pretrain_epochs
+    job.say(f"Pretraining by simclr: {len(keys)} {job.samples.unit}s, none of the test, no labels.")
+    with progress("Pretraining", epochs) as advance:
+        history = simclr(
+            model,
+            job.samples.patches,
+            keys,
+            augment=views,
+            epochs=epochs,
+            seed=job.settings.seed,
+            progress=lambda epoch, logs: advance(
+                epoch, f"loss {logs['loss']:.3f}, found {logs['accuracy']:.3f}"
+            ),
+        )
+    return {
+        "method": "simclr",
+        "samples": len(keys),
+        "losses": list(history.losses),
+        "found": list(history.accuracies),
+    }
+
+
+def _looked_at(job: Job) -> tuple[np.ndarray, Augment]:
+    from hsi.pretrain.keys import away_from_test
+    from hsi.pretrain.views import black_of, image_views, patch_views
+
+    samples = job.samples
+    if isinstance(samples, Samples):
+        black = black_of(samples.preparation)
+        return away_from_test(samples.split), patch_views(black=black)
+    return samples.part("train").pixels, image_views(moved=samples.augment)
