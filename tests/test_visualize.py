@@ -605,6 +605,15 @@ def test_bad_input_that_only_the_network_shows(arguments, said, places, capfd):
     assert errors.count("\n") == 1
 
 
+def test_a_method_without_bands_is_refused_a_spectrum_before_a_figure_is_written(
+    run, tmp_path, capfd
+):
+    asked = ["rise", "--masks", "8", "--views", "pixels,spectrum", "--output", str(tmp_path / "x")]
+    assert look(str(run / "trained_model.h5"), *asked) == 2
+    assert "no bands" in capfd.readouterr().err
+    assert not list((tmp_path / "x").glob("*.png"))
+
+
 def test_help_names_every_option_of_a_request_and_every_method(capsys):
     assert look("--help") == 0
     shown = capsys.readouterr().out

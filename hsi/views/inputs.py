@@ -32,13 +32,13 @@ def show(look: Look) -> list[Path]:
     if look.request.format == "npz":
         return [look.write_arrays(_arrays(look, _attributed(look)))]
     written: list[Path] = []
+    if "spectrum" in views:  # first: it refuses methods without bands, before anything is written
+        written += spectrum.show(look)
     if of_samples:
         found = _attributed(look)
         for view in of_samples:
             _check_one_figure(look, views)
             written += _VIEWS[view](look, found)
-    if "spectrum" in views:
-        written += spectrum.show(look)
     if "scene" in views:
         written += whole_scene.show(look)
     return written
