@@ -11,6 +11,7 @@ from hsi.compress.magnitude import prune_magnitude, sparsity_of
 from hsi.errors import SettingsError
 from hsi.models import NETWORKS, network
 from hsi.patches import Patches
+from hsi.pipeline.choices import check_compression
 from hsi.samples import Part
 from hsi.settings import Settings
 from hsi.train import train
@@ -229,4 +230,4 @@ def test_a_compression_rate_keeps_one_in_so_many(rate: float, kept: float) -> No
 @pytest.mark.parametrize("rate", [0.5, 0, -2, float("nan")])
 def test_a_rate_below_one_is_refused(rate: float) -> None:
     with pytest.raises(SettingsError, match="compression_rates"):
-        Settings("cao", prune=True, compression_rates=(rate,)).check()
+        check_compression(Settings("cao", prune=True, compression_rates=(rate,)))

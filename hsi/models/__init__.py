@@ -86,6 +86,9 @@ class Network:
             pretrained.obtain(chosen, self.name, say=say)
             options |= chosen.options
         keras.utils.set_random_seed(seed)
+        # Names that Keras counts up (input_1) must not depend on what was built before: they
+        # stand in the file, and its size is one of the numbers.
+        keras.backend.reset_uids()
         module = importlib.import_module(f"hsi.models.{self.name}")
         model = module.build(input_shape, classes, **options)
         if weights != pretrained.NONE:

@@ -113,7 +113,9 @@ def goals_of(settings: Settings) -> list[Goal]:
         if unit.kind == "n:m":
             stay, of = unit.size
             return [Goal(f"{stay}of{of}", percent=100 * (1 - stay / of))]
-    return [Goal(percent_name(percent), percent=percent) for percent in settings.prune_targets]
+    # Steps finer than a tenth of a percent have one name, and the first of them the file.
+    named = {percent_name(percent): percent for percent in reversed(settings.prune_targets)}
+    return [Goal(name, percent=percent) for name, percent in reversed(named.items())]
 
 
 @dataclass(frozen=True)
