@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,15 @@ def test_what_does_not_combine_is_one_line(arguments, words, capsys):
         code = int(error.code or 0)
     line = one_line_error(capsys, code)
     assert all(word in line for word in words), line
+
+
+def test_settings_are_checked_without_tensorflow():
+    asked = "cao --prune --compression_rates 2 --distill compact --low_rank macs=30% --fold"
+    code = (
+        "import sys; from hsi.cli.generate import parse; parse(sys.argv[1:]); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, *asked.split()], check=False).returncode == 0
 
 
 def test_students_and_ranks_are_read():

@@ -145,6 +145,17 @@ def test_means_and_intervals_over_seeds():
             assert line["oa_half"] == pytest.approx((high - low) / 2)
 
 
+def test_curves_of_the_synthetic_scene_say_so():
+    from hsi.plots import SYNTHETIC_NOTE
+    from hsi.plots.study import study_curves
+
+    line = {"variant": "trained", "runs": 1, "oa": 50.0, "oa_half": None, "left": 100.0, "bytes": 9}
+    for synthetic in (True, False):
+        figure = study_curves([line], [], synthetic=synthetic)
+        said = " ".join(figure.get_supxlabel().split())
+        assert (" ".join(SYNTHETIC_NOTE.split()) in said) is synthetic
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "study.csv").open(newline="", encoding="utf-8") as file:
         return [

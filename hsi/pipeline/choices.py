@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hsi.compress.criteria import CRITERIA, weight_criterion
+from hsi.compress.criteria import CRITERIA, check_weight_criterion
 from hsi.compress.granularity import parse_granularity
 from hsi.compress.lowrank.ranks import WORDS, Budget, Energy, Ratio, Rule
 from hsi.compress.plan.budget import Target, parse_target
@@ -234,7 +234,7 @@ def _check_names(settings: Settings, choice: Pruning) -> None:
     if choice.of_channels:
         return
     parse_granularity(choice.granularity)
-    weight_criterion(choice.criterion)
+    check_weight_criterion(choice.criterion)
     _only_with(settings, "--granularity channel", _OF_CHANNELS)
     if settings.round_to != 1 or settings.min_channels != 1:
         raise SettingsError(

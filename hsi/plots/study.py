@@ -24,7 +24,12 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def study_curves(
-    lines: Sequence[Mapping[str, Any]], keys: Sequence[str], *, title: str = "", note: str = ""
+    lines: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    *,
+    title: str = "",
+    synthetic: bool = False,
+    note: str = "",
 ) -> Figure:
     """Mean OA over seeds with its 95 % interval, against parameters left and file size.
 
@@ -71,7 +76,7 @@ def study_curves(
         figure.suptitle(plain(title), fontsize=13)
     most = max((int(line.get("runs") or 0) for line in lines), default=0)
     bars = f"Bars: 95 % interval of the mean over {most} seeds." if most > 1 else "One seed each."
-    add_note(figure, f"{bars}  {note}".strip())
+    add_note(figure, f"{bars}  {note}".strip(), synthetic=synthetic)
     return figure
 
 

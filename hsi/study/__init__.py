@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hsi.errors import DataError
+from hsi.runs import open_run
 from hsi.settings import Settings
 from hsi.study.cells import Study
 from hsi.study.running import CELLS, is_finished, run_cells
@@ -76,13 +77,19 @@ def run_study(
     rows = study_rows([cell for cell, _ in done], [path for _, path in done], study.keys)
     table, summary = write_tables(folder, rows, study.keys)
     lines = averages(rows, study.keys)
-    return Outcome(table, summary, _draw(study, lines, folder), lines, failed)
+    synthetic = any(open_run(path).record["data"]["synthetic"] for _, path in done)
+    if synthetic:
+        say("Cells on the embedded synthetic scene: not real data.")
+    figures = _draw(study, lines, folder, synthetic=synthetic)
+    return Outcome(table, summary, figures, lines, failed)
 
 
-def _draw(study: Study, lines: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, ...]:
+def _draw(
+    study: Study, lines: Sequence[dict[str, Any]], folder: Path, *, synthetic: bool
+) -> tuple[Path, ...]:
     from hsi.plots import save_figure
     from hsi.plots.study import study_curves
 
     keys = [key for key in study.keys if key != "seed"]
-    path = save_figure(study_curves(lines, keys, title=study.name), folder / "curves.png")
-    return (path,)
+    figure = study_curves(lines, keys, title=study.name, synthetic=synthetic)
+    return (save_figure(figure, folder / "curves.png"),)

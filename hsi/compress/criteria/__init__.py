@@ -129,8 +129,8 @@ def criterion(name: str) -> Callable[..., ChannelScores]:
     return score
 
 
-def weight_criterion(name: str) -> Callable[..., dict[str, np.ndarray]]:
-    """The `weight_scores` function of a criterion.
+def check_weight_criterion(name: str) -> Criterion:
+    """The row of a criterion that scores single weights; loads no TensorFlow.
 
     Raises:
         SettingsError: an unknown name, or a criterion that scores whole channels only.
@@ -142,7 +142,13 @@ def weight_criterion(name: str) -> Callable[..., dict[str, np.ndarray]]:
             f"criterion {name} scores channels; for granularity weight choose "
             f"{', '.join(first)} or {last}."
         )
-    scores: Callable[..., dict[str, np.ndarray]] = import_module(row.module).weight_scores
+    return row
+
+
+def weight_criterion(name: str) -> Callable[..., dict[str, np.ndarray]]:
+    """The `weight_scores` function of a criterion; raises as `check_weight_criterion`."""
+    module = import_module(check_weight_criterion(name).module)
+    scores: Callable[..., dict[str, np.ndarray]] = module.weight_scores
     return scores
 
 
