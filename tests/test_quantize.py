@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from ai_edge_litert.interpreter import Interpreter
 from tf_keras import layers
 
 from hsi.compress.quantize import CALIBRATED, quantize, quantize_file
+from hsi.deploy.differentiable import read
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import load_variant, sizes
 from hsi.errors import ModelError, SettingsError
-from hsi.models import NETWORKS, network
+from hsi.models import FIELD, NETWORKS, network
 from hsi.models.files import save_model
 from hsi.patches import Patches
 from hsi.predict import class_map, compiled
@@ -23,7 +25,7 @@ from hsi.samples import Part
 from hsi.settings import QUANTIZATIONS
 from hsi.train import train
 
-OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size and n not in FIELD)
 """The networks of patches alone; those for images have `test_image_networks.py`."""
 
 
@@ -114,7 +116,6 @@ def test_quantized_files_are_near_keras_and_not_equal(small, files, mode, near):
 
 
 def test_files_hold_the_types_that_their_mode_promises(files):
-    from ai_edge_litert.interpreter import Interpreter
 
     def kinds(mode):
         interpreter = Interpreter(str(files[mode]), experimental_preserve_all_tensors=True)
@@ -221,6 +222,20 @@ def twins() -> tuple[keras.Model, np.ndarray]:
     return model, np.random.default_rng(0).normal(size=(40, 6, 6, 3)).astype(np.float32)
 
 
+def test_the_file_is_that_of_keras_own_export(small, tmp_path):
+    """The short way into the converter changes no tensor, no name and no signature."""
+    model, samples = small
+    theirs = write(tmp_path, tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    ours = tmp_path / "ours.tflite"
+    ours.write_bytes(quantize(model, "float32", calibration=samples))
+    first, second = read(theirs), read(ours)
+    assert [tensor.name for tensor in first.tensors] == [tensor.name for tensor in second.tensors]
+    assert [operator.kind for operator in first.operators] == [o.kind for o in second.operators]
+    np.testing.assert_array_equal(TFLiteModel(theirs)(samples), TFLiteModel(ours)(samples))
+    signatures = [Interpreter(str(path)).get_signature_list() for path in (theirs, ours)]
+    assert signatures[0] == signatures[1]
+
+
 @pytest.mark.parametrize("mode", ["int8", "int16x8"])
 def test_equal_biases_keep_scales_of_their_own(twins, mode, tmp_path):
     """The converter's int16x8 gives them one, and is off by half of the range."""
@@ -247,7 +262,6 @@ def test_the_converters_own_int16x8_shares_equal_biases(twins, tmp_path):
 
 def test_ranges_of_int16x8_are_those_of_all_samples(small, files):
     """Not a moving average over the samples, which is the library's own choice."""
-    from ai_edge_litert.interpreter import Interpreter
 
     _, samples = small
     details = Interpreter(str(files["int16x8"])).get_tensor_details()
@@ -371,7 +385,6 @@ def test_integer_inputs_are_quantized_and_outputs_dequantized(small, tmp_path, k
 
 
 def test_calibration_sets_the_range_of_the_input(small, files):
-    from ai_edge_litert.interpreter import Interpreter
 
     _, samples = small
     details = Interpreter(str(files["int8"])).get_tensor_details()
@@ -471,6 +484,7 @@ LOST_BLOCKS = """
 import sys
 from pathlib import Path
 import numpy as np
+from hsi.deploy.differentiable import read
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError
 
@@ -515,7 +529,6 @@ def test_a_shape_beyond_all_memory_is_refused(files, tmp_path, position):
 
 def test_a_negative_scale_is_refused_and_does_not_crash(files, tmp_path):
     """One flipped bit in the scale of an activation made LiteRT end the process."""
-    from ai_edge_litert.interpreter import Interpreter
 
     content = files["int8"].read_bytes()
     details = Interpreter(str(files["int8"])).get_tensor_details()

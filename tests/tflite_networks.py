@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.lite import TFLiteKerasModelConverterV2
 from tflite_maker import interpreted
 
 from hsi.deploy.differentiable import Graph, load, read
@@ -188,36 +185,16 @@ def check_float(name: str, graph: Graph, x: np.ndarray, interpreter: Any, found:
 
 
 def convert(model: Any, folder: Path, calibration: np.ndarray) -> dict[str, Path]:
-    """The files of a network by mode, without those that the converter refuses.
-
-    Nearly all of a conversion is spent on saving the Keras model and loading what was saved; the
-    result is the same for every mode and made once.
-    """
+    """The files of a network by mode, without those that the converter refuses."""
     from hsi.compress.quantize import quantize
 
-    class_ = TFLiteKerasModelConverterV2
-    make = class_._convert_keras_to_saved_model
-    made: dict[int, Any] = {}
-
-    def saved_once(converter: Any, _: str) -> Any:
-        key = id(converter._keras_model)
-        if key not in made:
-            before = dict(vars(converter))
-            result = make(converter, str(folder / f"saved_{len(made)}"))
-            facts = {k: v for k, v in vars(converter).items() if before.get(k) is not v}
-            made[key] = result, facts, converter._keras_model  # which keeps its id its own
-        (graph_def, *tensors), facts, _ = made[key]
-        vars(converter).update(facts)
-        return copy.deepcopy(graph_def), *tensors
-
     files = {}
-    with mock.patch.object(class_, make.__name__, saved_once):
-        for mode in MODES:
-            path = folder / f"{mode}.tflite"
-            try:
-                path.write_bytes(quantize(model, mode, calibration=calibration))
-            except ModelError:
-                assert (model.name, mode) == ("conv3d", "int16x8")  # there is no such CONV_3D
-                continue
+    for mode in MODES:
+        path = folder / f"{mode}.tflite"
+        try:
+            path.write_bytes(quantize(model, mode, calibration=calibration))
+        except ModelError:
+            assert (model.name, mode) == ("conv3d", "int16x8")  # there is no such CONV_3D
+        else:
             files[mode] = path
     return files

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import tf_keras as keras
 
-from hsi.compress import planar
+from hsi.compress import planar, unrolled
 from hsi.compress.quantize.converter import convert
 from hsi.compress.quantize.edge import EDGE, quantize_file
 from hsi.errors import ModelError, one_of
@@ -36,7 +36,8 @@ def quantize(
     """Convert a model to a TensorFlow Lite flatbuffer.
 
     A 3-D pooling layer has no operator there, and a 3-D convolution none for integers: they are
-    first written as 2-D ones, exactly (`hsi.compress.planar`).
+    first written as 2-D ones, exactly (`hsi.compress.planar`); a recurrent layer as the steps of
+    its loop (`hsi.compress.unrolled`).
 
     Args:
         model: any tf_keras model that the converter takes.
@@ -55,7 +56,7 @@ def quantize(
     one_of(mode, QUANTIZATIONS, what="quantization")
     if mode in CALIBRATED and not len(calibration):
         raise ModelError(f"quantization {mode}: expected training samples to calibrate with.")
-    model = _in_planes(model, mode, say)
+    model = _without_loops(_in_planes(model, mode, say), mode, say)
     if mode in EDGE:
         return quantize_file(
             convert(model, "float32", calibration=calibration), mode, calibration=calibration
@@ -75,3 +76,16 @@ def _in_planes(model: keras.Model, mode: str, say: Callable[[str], None] | None)
             "TensorFlow Lite has no such 3-D layers."
         )
     return planar.in_planes(model, kinds=kinds)
+
+
+def _without_loops(model: keras.Model, mode: str, say: Callable[[str], None] | None) -> keras.Model:
+    """The model with its recurrent layers step by step, which the converter takes."""
+    rolled = unrolled.rolled_layers(model)
+    if not rolled:
+        return model
+    if say is not None:
+        say(
+            f"quantization {mode}: {', '.join(rolled)} written out step by step (equal output): "
+            "TensorFlow Lite has no such loops. This can take minutes."
+        )
+    return unrolled.unrolled(model)
