@@ -9,14 +9,14 @@ from tf_keras import layers
 
 from hsi.compress.magnitude import prune_magnitude, sparsity_of
 from hsi.errors import SettingsError
-from hsi.models import NETWORKS, network
+from hsi.models import FIELD, NETWORKS, network
 from hsi.patches import Patches
 from hsi.pipeline.choices import check_compression
 from hsi.samples import Part
 from hsi.settings import Settings
 from hsi.train import train
 
-OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size and n not in FIELD)
 """The networks of patches alone; those for images have `test_image_networks.py`."""
 
 

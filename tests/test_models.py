@@ -17,10 +17,10 @@ import tf_keras as keras
 from tf_keras import layers
 
 from hsi.errors import ModelError, OutputError, SettingsError
-from hsi.models import NETWORKS, network
+from hsi.models import FIELD, NETWORKS, network
 from hsi.models.files import load_model, read_config, save_model
 
-OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size and n not in FIELD)
 """The networks of patches alone; those for images have `test_image_networks.py`."""
 
 # Networks

@@ -23,7 +23,7 @@ from hsi.compress.plan.weights import WeightPlan, plan_weights
 from hsi.compress.schedule import choose_channels, removal_order
 from hsi.compress.surgery import remove_channels
 from hsi.errors import DataError, ModelError, OutputError, SettingsError, UserError
-from hsi.models import NETWORKS, network
+from hsi.models import FIELD, NETWORKS, network
 
 L = keras.layers
 
@@ -135,7 +135,11 @@ def test_mask_equals_apply_on_networks_like_the_zoo(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n if n == "cao" else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS],
+    [
+        n if n == "cao" else pytest.param(n, marks=pytest.mark.slow)
+        for n in NETWORKS
+        if n not in FIELD  # see test_field_networks.py
+    ],
 )
 def test_mask_equals_apply_on_every_network(name: str) -> None:
     rng = np.random.default_rng(2)

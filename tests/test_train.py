@@ -11,13 +11,13 @@ import pytest
 import tf_keras as keras
 from tf_keras import layers
 
-from hsi.models import NETWORKS, network
+from hsi.models import FIELD, NETWORKS, network
 from hsi.patches import Patches
 from hsi.predict import class_map, compiled, scores
 from hsi.samples import Part
 from hsi.train import PatchBatches, train
 
-OF_PATCHES = tuple(name for name, chosen in NETWORKS.items() if not chosen.image_size)
+OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size and n not in FIELD)
 """The networks of patches alone; those for images have `test_image_networks.py`."""
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hsi.baselines import ENDING
 from hsi.errors import ModelError
 
 ROUNDS = 21
@@ -56,7 +57,7 @@ def time_files(
     threads: int = 1,
     rounds: int = ROUNDS,
 ) -> list[Latency]:
-    """Time model files (`.h5`, `.keras`, `.tflite`) against each other.
+    """Time model files (`.h5`, `.keras`, `.tflite`, `.npz` of baselines) against each other.
 
     Returns:
         One latency for every file and batch size: all files at the first size, in their order,
@@ -71,7 +72,8 @@ def time_files(
         "threads": threads,
         "rounds": rounds,
     }
-    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+    limited = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    limits = dict.fromkeys(limited, str(threads))
     done = subprocess.run(
         [sys.executable, "-m", "hsi.deploy.latency"],
         input=json.dumps(request),
@@ -132,6 +134,12 @@ def _call(file: str, batch: int, threads: int) -> Callable[[], object]:
         lite = TFLiteModel(file, threads=threads)
         lite.set_input(rng.standard_normal((batch, *lite.input_shape)).astype(np.float32))
         return lite.invoke
+    if file.endswith(ENDING):
+        from hsi.baselines import load
+
+        fitted = load(Path(file))
+        samples = rng.standard_normal((batch, *fitted.shape)).astype(np.float32)
+        return lambda: fitted(samples)
     import tensorflow as tf
 
     from hsi.models.files import load_model
@@ -144,7 +152,7 @@ def _call(file: str, batch: int, threads: int) -> Callable[[], object]:
 
 def _main() -> None:
     request = json.loads(sys.stdin.read())
-    if any(not file.endswith(".tflite") for file in request["files"]):
+    if any(not file.endswith((".tflite", ENDING)) for file in request["files"]):
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(request["threads"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsi.baselines import ENDING
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError
 
@@ -69,8 +70,14 @@ class Variant:
         """The logits, differentiable with respect to the input; loads TensorFlow.
 
         Raises:
-            ModelError: a `.tflite` with an operator that has no differentiable form (named).
+            ModelError: a `.tflite` with an operator that has no differentiable form (named), or a
+                baseline.
         """
+        if self.path.suffix.lower() == ENDING:
+            raise ModelError(
+                f"{self.path}: a baseline of scikit-learn has no gradient and no layers; expected "
+                "a network (.h5, .keras or .tflite)."
+            )
         if self.network is None:
             from hsi.deploy.lite.layers import lite_score
 
@@ -119,7 +126,8 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
     """Open a model file for prediction, layers and gradients.
 
     Args:
-        path: `.h5` or `.keras` of tf_keras or Keras 3, a SavedModel folder, or `.tflite`.
+        path: `.h5` or `.keras` of tf_keras or Keras 3, a SavedModel folder, `.tflite`, or the
+            `.npz` of a baseline (`hsi.baselines`), which predicts and no more.
         trust: run the code that a Lambda layer holds; without it such a file is refused.
         threads: of the `.tflite` interpreter.
 
@@ -131,6 +139,11 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
     if path.suffix.lower() == TFLITE:
         lite = TFLiteModel(path, threads=threads)
         return Variant(path, input_shape=lite.input_shape, classes=lite.classes, forward=lite)
+    if path.suffix.lower() == ENDING:
+        from hsi.baselines import load
+
+        fitted = load(path)
+        return Variant(path, input_shape=fitted.shape, classes=fitted.total, forward=fitted)
     from hsi.models.files import load_model
     from hsi.predict import compiled
 

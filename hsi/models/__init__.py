@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsi.errors import SettingsError, one_of
+from hsi.models.optimizers import ADAM, Optimizer
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -28,11 +29,12 @@ class Network:
         source: paper and year.
         patch_size: default side of the patches, in pixels.
         smallest_patch: the least side that its layers can take.
-        learning_rate: default rate for Adam.
+        learning_rate: default rate for the optimiser.
         batch_size: default samples a step.
         image_size: default side of images, in pixels; 0 for networks of patches alone.
-        image_learning_rate: default rate for Adam on images; None takes `learning_rate`.
+        image_learning_rate: default rate on images; None takes `learning_rate`.
         has_width: whether `build` takes a factor of its channels.
+        optimizer: what trains it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Network:
     image_size: int = 0
     image_learning_rate: float | None = None
     has_width: bool = False
+    optimizer: Optimizer = ADAM
 
     def check_patch_size(self, patch_size: int) -> None:
         """Refuse patches that its layers cannot take (`SettingsError`)."""
@@ -73,8 +76,14 @@ class Network:
 
         Raises:
             DataError, DownloadError, ModelError: the weights are not there or do not fit.
-            SettingsError: too small an input, or a width that the network does not have.
+            SettingsError: too small an input, a width that the network does not have, or a name of
+                `BASELINES`.
         """
+        if self.name in BASELINES:
+            raise SettingsError(
+                f"{self.name}: a baseline of scikit-learn, no network; expected one of "
+                f"{', '.join(NETWORKS)}."
+            )
         self.check_patch_size(min(input_shape[:2]))
         options = {} if width == 1 else {"width": self.check_width(width)}
         import tf_keras as keras
@@ -122,8 +131,8 @@ def _for_images(
 
 
 NETWORKS: dict[str, Network] = {
-    network.name: network
-    for network in (
+    row.name: row
+    for row in (
         Network("cao", "two 3x3 convolutions, three dense layers", "Cao et al. 2018", 5, 5),
         Network("cao_pooled", "the same with max-pooling, as published", "Cao et al. 2018", 9, 7),
         Network(
@@ -157,7 +166,96 @@ NETWORKS: dict[str, Network] = {
     )
 }
 
+FIELD: dict[str, Network] = {
+    row.name: row
+    for row in (
+        Network(
+            "hu", "1-D convolution over a pixel's spectrum", "Hu et al. 2015",
+            1, 1, 0.01, 100, optimizer=Optimizer("sgd"),
+        ),
+        Network(
+            "hamida", "3-D convolutions, spectral ones in the place of pools",
+            "Ben Hamida et al. 2018", 5, 3, 0.01, 100,
+            optimizer=Optimizer("sgd", weight_decay=5e-4),
+        ),
+        Network(
+            "lee", "1x1 and 3x3 side by side, two residual blocks", "Lee and Kwon 2016",
+            5, 3, 1e-3, 100,
+        ),
+        Network(
+            "chen", "three 3-D convolutions of large patches", "Chen et al. 2016",
+            27, 25, 3e-3, 100, optimizer=Optimizer("sgd"),
+        ),
+        Network(
+            "li", "two 3-D convolutions", "Li et al. 2017", 5, 5, 0.01, 100,
+            optimizer=Optimizer("sgd", momentum=0.9, weight_decay=5e-4),
+        ),
+        Network(
+            "he", "3-D convolutions at four spectral scales", "He et al. 2017", 7, 4, 0.01, 40,
+            optimizer=Optimizer("adagrad", weight_decay=0.01),
+        ),
+        Network(
+            "luo", "spectral vectors laid side by side as an image, 104 M", "Luo et al. 2018",
+            3, 3, 0.1, 100, optimizer=Optimizer("sgd"),
+        ),
+        Network(
+            "sharma", "three large 2-D convolutions of very large patches", "Sharma et al. 2016",
+            65, 56, 0.05, 60, optimizer=Optimizer("sgd", weight_decay=5e-4),
+        ),
+        Network(
+            "liu", "one convolution, supervised part alone", "Liu et al. 2017",
+            9, 4, 1e-3, 100, optimizer=Optimizer("sgd"),
+        ),
+        Network(
+            "boulch", "1-D encoder to three features, supervised part alone",
+            "Boulch et al. 2017", 1, 1, 1e-3, 100, optimizer=Optimizer("sgd"),
+        ),
+        Network(
+            "mou", "recurrent units over a pixel's spectrum", "Mou et al. 2017",
+            1, 1, 1.0, 100, optimizer=Optimizer("adadelta"),
+        ),
+        Network(
+            "santara", "BASS-Net: one spectral network over groups of bands",
+            "Santara et al. 2017", 3, 1, 5e-4, 200,
+        ),
+        Network(
+            "hybridsn", "3-D, then 2-D convolutions; made for 30 components", "Roy et al. 2020",
+            25, 9, 1e-3, 256,
+        ),
+        Network(
+            "nn", "three dense layers over a pixel's spectrum, 17 M", "Audebert et al. 2019",
+            1, 1, 1e-4, 100,
+        ),
+        Network(
+            "ssrn", "spectral, then spatial residual blocks", "Zhong et al. 2018",
+            7, 3, 3e-4, 16, optimizer=Optimizer("rmsprop"),
+        ),
+        Network(
+            "mixersenet", "light: depthwise mixers with squeeze-and-excitation",
+            "Alkhatib et al. 2025", 9, 1, 5e-4, 64,
+        ),
+    )
+}  # fmt: skip
+"""The networks of the hyperspectral field: the DeepHyperX family and later ones."""
+
+NETWORKS |= FIELD
+
+BASELINES: dict[str, Network] = {
+    row.name: row
+    for row in (
+        Network("svm", "support vectors with an RBF kernel, C 1", "Cortes and Vapnik 1995", 1, 1),
+        Network(
+            "svm_grid", "the same, C and gamma by cross-validation", "Cortes and Vapnik 1995", 1, 1
+        ),
+        Network("knn", "nearest neighbours, k by cross-validation", "Cover and Hart 1967", 1, 1),
+        Network("sgd", "a linear machine by stochastic gradients", "Bottou 2010", 1, 1),
+        Network("random_forest", "200 trees that vote", "Breiman 2001", 1, 1),
+    )
+}
+"""Classifiers of scikit-learn (`hsi.baselines`): rows of the same results, but no networks."""
+
 
 def network(name: str) -> Network:
     """The network of this name; `SettingsError` with the known and the closest name otherwise."""
-    return NETWORKS[one_of(name, NETWORKS, what="model")]
+    known = NETWORKS | BASELINES
+    return known[one_of(name, known, what="model")]

@@ -4,6 +4,7 @@
     choices     what the settings say of compression, in the terms of results.csv
     pretraining the network's start without labels
     training    the network is trained
+    fitting     or a baseline of scikit-learn is fitted
     planning    what would go, for each goal
     pruning     channels or weights go, each time followed by fine-tuning
     derived     students, low-rank and clustered networks, folded forms
@@ -11,6 +12,7 @@
     variants    every file is tested and put on record
     timing      every file is timed against the others
     figures     what can be drawn of it
+    bits        what a finished model would answer in other bit widths
 
 Every stage reads its model from the file that an earlier stage wrote and starts from the same
 seed, so a run that was stopped and resumed ends with the numbers of one that was not.
@@ -21,7 +23,9 @@ from __future__ import annotations
 from functools import partial
 
 from hsi.errors import SettingsError
+from hsi.models import BASELINES
 from hsi.pipeline.choices import check_compression
+from hsi.pipeline.fitting import check_baselines, fit_baseline
 from hsi.pipeline.job import Job, Say, open_earlier_job, open_job, open_unwritten_job
 from hsi.quiet import start_tensorflow
 from hsi.runs import Run
@@ -42,7 +46,7 @@ def generate(settings: Settings, *, say: Say = print, finishing: bool = True) ->
         UserError: whatever is wrong with settings, files or the output folder; what concerns the
             input is raised before TensorFlow is loaded and before anything is written.
     """
-    check_compression(settings.check())
+    check_baselines(check_compression(settings.check()))
     if not place_of(settings.strategy).is_chief:
         raise SettingsError(
             f"strategy {settings.strategy}: this process is not the chief, which alone writes "
@@ -54,8 +58,10 @@ def generate(settings: Settings, *, say: Say = print, finishing: bool = True) ->
     if job.run.done:
         say(f"{job.run.folder} is finished; nothing is left to do.")
         return job.run
-    start_tensorflow()
-    if settings.quantize_folder:
+    if settings.model in BASELINES:
+        fit_baseline(job)
+    elif settings.quantize_folder:
+        start_tensorflow()
         from hsi.pipeline.quantizing import quantize_earlier_models
 
         quantize_earlier_models(job)
@@ -74,7 +80,7 @@ def train_beside(settings: Settings, *, say: Say = print) -> None:
     Raises:
         UserError: as `generate`.
     """
-    check_compression(settings.check())
+    check_baselines(check_compression(settings.check()))
     _take_place(settings)
     job = open_unwritten_job(settings, say=say)
     if job is None:
@@ -104,6 +110,7 @@ def finish(job: Job) -> None:
 
 
 def _make_models(job: Job) -> None:
+    start_tensorflow()
     from hsi.pipeline.derived import derive_models
     from hsi.pipeline.pruning import plan_models, prune_models
     from hsi.pipeline.quantizing import quantize_models

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi.errors import SettingsError
 from hsi.files import atomic_path
+from hsi.models.optimizers import ADAM, Optimizer
+from hsi.parts import Part, Source
 from hsi.pipeline.beginning import new_network
 from hsi.pipeline.job import TRAINED, Job
 from hsi.pipeline.pretraining import pretrain_model
@@ -27,6 +30,36 @@ FINE_TUNING_SHARE = 0.3
 """Of the training's learning rate, for fine-tuning."""
 MOST_EPOCHS = 200
 """Of one fine-tuning until convergence."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a network is shown while it is trained.
+
+    Attributes:
+        source: makes inputs of the keys of both parts.
+        training, validation: samples; validation may be empty.
+        augment: changes each training batch at random.
+        batch_size: samples a step.
+    """
+
+    source: Source
+    training: Part
+    validation: Part
+    augment: Augment | None
+    batch_size: int
+
+
+def shown_as_usual(job: Job) -> Shown:
+    """The samples of a job as they are, or moved as those of its set are."""
+    samples = job.samples
+    return Shown(
+        samples.patches,
+        samples.part("train"),
+        samples.part("validation"),
+        augment=job.augment,
+        batch_size=job.settings.batch_size or job.network.batch_size,
+    )
 
 
 def train_model(job: Job) -> None:
@@ -141,32 +174,56 @@ def fit_model(
     title: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     objective: Objective | None = None,
-    augment: Augment | None = None,
+    shown: Shown | None = None,
+    cosine: bool = False,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any]:
-    """Train or fine-tune a model on the training samples; returns its history as plain values."""
+    """Train or fine-tune a model on the training samples; returns its history as plain values.
+
+    Args:
+        shown: by default the samples of the job, as usual.
+        objective, cosine, strategy: see `hsi.train.train`.
+    """
     from hsi.train import train
 
     if not epochs:
         return {}
+    shown = shown or shown_as_usual(job)
+    optimizer = ADAM if cosine else job.network.optimizer  # a student is not the job's network
     with progress(title, epochs) as advance:
         history = train(
             model,
-            job.samples.patches,
-            job.samples.part("train"),
-            job.samples.part("validation"),
+            shown.source,
+            shown.training,
+            shown.validation,
             epochs=epochs,
-            batch_size=job.settings.batch_size or job.network.batch_size,
+            batch_size=shown.batch_size,
             learning_rate=learning_rate,
+            cosine=cosine,
             patience=job.settings.patience,
             seed=job.settings.seed,
-            callbacks=callbacks,
+            callbacks=[*callbacks, *optimized(model, optimizer, learning_rate)],
             objective=objective,
-            augment=augment or job.augment,
+            augment=shown.augment,
             strategy=strategy,
             progress=lambda epoch, logs: advance(epoch, _in_words(logs)),
         )
     return {name: _plain(value) for name, value in vars(history).items()}
+
+
+def optimized(
+    model: keras.Model, optimizer: Optimizer, learning_rate: float
+) -> list[keras.callbacks.Callback]:
+    """What puts a network's own optimiser in the place of Adam before the first step."""
+    from tf_keras.callbacks import LambdaCallback
+
+    if optimizer == ADAM:
+        return []
+
+    def put(logs: dict[str, float] | None) -> None:
+        model.optimizer = optimizer.make(learning_rate)
+
+    return [LambdaCallback(on_train_begin=put)]
 
 
 def _in_words(logs: dict[str, float]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsi.baselines import ENDING
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
@@ -72,6 +73,11 @@ def _checked_shape(path: Path, *, trust: bool) -> tuple[int | None, ...] | None:
     """The shape of a sample that a file says it takes, from a file that runs no strange code."""
     if path.suffix.lower() == TFLITE:
         return TFLiteModel(path).input_shape
+    if path.suffix.lower() == ENDING:
+        raise ModelError(
+            f"{path}: a baseline of scikit-learn, which has nothing to show; expected "
+            "a network (.h5, .keras or .tflite)."
+        )
     config = read_config(path)
     if not trust:
         refuse_code(config, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import tensorflow as tf
 
@@ -30,6 +30,7 @@ def evaluate(
     exact: bool = False,
     through: Collection[int] = (),
     open_ended: int = -1,
+    rows: Mapping[int, int] | None = None,
 ) -> dict[int, tf.Tensor]:
     """Every computed tensor in real units, by its number.
 
@@ -44,6 +45,8 @@ def evaluate(
         exact: sum float products in the interpreter's order, to the last bit.
         through: operators that hand their first input on.
         open_ended: an operator whose gradient is not cut where its output is clipped.
+        rows: tensor -> rows that its first axis holds of each sample: (n x rows, ...); it is
+            answered as (n, rows, ...).
 
     Raises:
         ModelError: the graph does not fit together.
@@ -51,6 +54,7 @@ def evaluate(
     source = graph.tensors[graph.inputs[0]]
     values = {source.index: _as_input(inputs, source, rounded=rounded)}
     batch = tf.shape(inputs)[0]
+    whole: dict[int, tf.Tensor] = {}
     for operator in graph.operators:
         if all(graph.tensors[i].data is not None for i in operator.outputs):
             continue
@@ -66,7 +70,16 @@ def evaluate(
             exact=exact,
         )
         values |= _outputs(call, operator, graph, name, passed=operator.index in through)
-    return values
+        for i in (i for i in operator.outputs if rows and i in rows and _sized(values[i])):
+            # what goes on is made of what is answered, so that a tape finds one from the other
+            whole[i] = tf.reshape(values[i], (batch, (rows or {})[i], *values[i].shape[1:]))
+            values[i] = tf.reshape(whole[i], tf.shape(values[i]))
+    return values | whole
+
+
+def _sized(value: tf.Tensor) -> bool:
+    """Whether all axes but the first are known."""
+    return bool(value.shape[1:].is_fully_defined())
 
 
 def _outputs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -111,7 +111,12 @@ class DifferentiableModel:
         return dict(zip(names, found, strict=True))
 
     def evaluate(
-        self, inputs: tf.Tensor, tensors: Sequence[str | int] = (), *, answers: bool = False
+        self,
+        inputs: tf.Tensor,
+        tensors: Sequence[str | int] = (),
+        *,
+        answers: bool = False,
+        rows: Mapping[int, int] | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Logits (n, classes) and tensors of one evaluation that is not compiled.
 
@@ -123,12 +128,13 @@ class DifferentiableModel:
             tensors: by name or number.
             answers: what the model answers instead of the logits, softmax included; otherwise a
                 final softmax hands its input on, also where it is among the tensors.
+            rows: tensor -> rows of a sample in its first axis, which gets an axis of its own.
 
         Raises:
             ModelError: no such tensor, or samples of another shape.
         """
         wanted = [self.tensor_index(name) for name in tensors]
-        values = self._evaluate(self._checked(inputs), logits=not answers)
+        values = self._evaluate(self._checked(inputs), logits=not answers, rows=rows)
         return self._value(values, self.output), [self._value(values, i) for i in wanted]
 
     def with_relu(self, relu: Relu | None) -> DifferentiableModel:
@@ -195,7 +201,9 @@ class DifferentiableModel:
             raise ModelError(f"{self._name}: tensor {index} is never computed.")
         return values[index]
 
-    def _evaluate(self, inputs: tf.Tensor, *, logits: bool = False) -> dict[int, tf.Tensor]:
+    def _evaluate(
+        self, inputs: tf.Tensor, *, logits: bool = False, rows: Mapping[int, int] | None = None
+    ) -> dict[int, tf.Tensor]:
         """Every computed tensor; the output is the logits, or the scores."""
         return evaluate(
             self.graph,
@@ -207,6 +215,7 @@ class DifferentiableModel:
             exact=self._exact and self.rounded,
             through=self.through() if logits else (),
             open_ended=logits_operator(self.graph, self.output) if logits else -1,
+            rows=rows,
         )
 
     def through(self) -> frozenset[int]:

@@ -19,6 +19,7 @@ from hsi.deploy.differentiable.call import ACTIVATIONS
 from hsi.deploy.differentiable.flatbuffer import Operator
 from hsi.deploy.differentiable.kinds import WEIGHTED
 from hsi.deploy.differentiable.model import DifferentiableModel
+from hsi.deploy.lite.planes import rows_of
 from hsi.deploy.lite.steps import FORMATS, Step, named, steps_of
 from hsi.explain.layered import LayerInfo, Relu, Window
 from hsi.explain.score import OUTPUT_ITSELF, Score
@@ -56,6 +57,7 @@ class LiteLayers:
         self._steps = steps_of(model.graph, through=self._through)
         self._names = named(self._steps, model.names)
         self._tensors = {n: i for i, names in self._names.items() for n in names}
+        self._rows = rows_of(model.graph)
         self._described: dict[tuple[int, ...], list[LayerInfo]] = {}
 
     @property
@@ -85,7 +87,7 @@ class LiteLayers:
             ModelError: no such layer, or samples of another shape.
         """
         wanted = [self._tensors.get(name, name) for name in names]
-        return self._model.evaluate(inputs, wanted, answers=self._answers)
+        return self._model.evaluate(inputs, wanted, answers=self._answers, rows=self._rows)
 
     def describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
         """All layers in the order of execution, for samples of this shape.
@@ -159,7 +161,8 @@ class LiteLayers:
         tensors = self._model.graph.tensors
         wanted = [i for i in self._names if tensors[i].quantized or tensors[i].dtype in _FLOATS]
         graph = tf.function(
-            lambda x: self._model.evaluate(x, wanted, answers=self._answers)[1], autograph=False
+            lambda x: self._model.evaluate(x, wanted, answers=self._answers, rows=self._rows)[1],
+            autograph=False,
         ).get_concrete_function(tf.TensorSpec((_TRIED, *sample_shape), tf.float32))
         return {self._model.graph.inputs[0]: sample_shape} | {
             i: tuple(t.shape[1:])
