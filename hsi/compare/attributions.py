@@ -6,6 +6,11 @@
     cosine               cosine of the angle between them
     top_k_overlap        share that the largest magnitudes of both have in common
 
+and of maps with places (SPATIAL), or with a spectrum (SPECTRAL):
+
+    ssim                 structural similarity of the magnitudes, summed over the channels
+    spectral_cosine      cosine of the two spectra, summed over the pixels
+
 Ranks do not change with the scale of a map, and hardly with single large values, so `spearman` is
 the first to look at (Adebayo 2018). A map that is constant (dead, above all) is like no other: its
 similarity is NaN, never 0 or 1, and so is that of a map with values that are not finite.
@@ -24,6 +29,12 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 """Values that differ by less than this share of the largest are the same, rounded differently."""
+
+SSIM_WINDOW = 11
+"""Rows and columns that a window of the structural similarity covers."""
+
+LEAST_SPECTRUM = 5
+"""Channels from which on they are a spectrum: photographs have three or four."""
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -86,6 +97,96 @@ def top_k_overlap(first: np.ndarray, second: np.ndarray, *, percent: float = 10.
     return np.where(known, common / np.where(whole > 0, whole, 1), np.nan)
 
 
+def ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Structural similarity of where two maps are strong: magnitudes summed over the channels.
+
+    Each map is brought to a largest value of 1, the window is a Gaussian of 1.5 pixels cut off at
+    5, and windows that would leave the map are left out.
+
+    Args:
+        first, second: (n, rows, cols, channels), at least 11 rows and columns.
+
+    Returns:
+        (n,) float64, at most 1; NaN where a map is constant or not finite.
+
+    Raises:
+        SettingsError: attributions of different shapes, or smaller than the window.
+
+    Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment", 2004.
+    """
+    from scipy.ndimage import gaussian_filter  # slow to import
+
+    first, second = np.asarray(first), np.asarray(second)
+    if first.ndim != 4 or min(first.shape[1:3]) < SSIM_WINDOW:
+        raise SettingsError(
+            f"Expected maps of (samples, rows, cols, channels) with at least {SSIM_WINDOW} rows "
+            f"and columns for the structural similarity, got {first.shape}."
+        )
+    shape = first.shape[:3]
+    first, second, known = _pair(_summed(np.abs(first), -1), _summed(np.abs(second), -1))
+    a, b = first.reshape(shape), second.reshape(shape)
+
+    def local(values: np.ndarray) -> np.ndarray:
+        return np.asarray(gaussian_filter(values, (0, 1.5, 1.5), truncate=3.5, mode="reflect"))
+
+    mean_a, mean_b = local(a), local(b)
+    spread = local(a * a) - mean_a**2 + local(b * b) - mean_b**2
+    common = local(a * b) - mean_a * mean_b
+    light, contrast = 0.01**2, 0.03**2
+    whole = (2 * mean_a * mean_b + light) * (2 * common + contrast)
+    whole /= (mean_a**2 + mean_b**2 + light) * (spread + contrast)
+    edge = SSIM_WINDOW // 2
+    return np.where(known, whole[:, edge:-edge, edge:-edge].mean(axis=(1, 2)), np.nan)
+
+
+def spectral_cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine of the angle between two spectra: signed maps summed over the pixels.
+
+    Args:
+        first, second: (n, rows, cols, channels).
+
+    Returns:
+        (n,) float64, NaN where a spectrum is constant or not finite.
+
+    Raises:
+        SettingsError: attributions of different shapes.
+    """
+    first, second, known = _pair(_summed(first, (1, 2)), _summed(second, (1, 2)))
+    return np.where(known, _cosine(first, second), np.nan)
+
+
+def spectral_centre(maps: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Centre of mass of each map along the spectrum, by the magnitudes of all pixels.
+
+    Args:
+        maps: (n, rows, cols, channels).
+        positions: (channels,) wavelengths in nm, or the numbers of the bands.
+
+    Returns:
+        (n,) float64 in the unit of the positions, NaN where a map is dead or not finite.
+
+    Raises:
+        SettingsError: as many positions as there are no channels, or unknown ones.
+
+    Example:
+        >>> spectral_centre(np.array([[[[0.0, -3, 1]]]]), np.array([500.0, 600, 700]))
+        array([625.])
+    """
+    positions = np.asarray(positions, np.float64)
+    if np.ndim(maps) != 4 or positions.shape != np.shape(maps)[-1:]:
+        raise SettingsError(
+            f"Expected one position for each channel of maps (samples, rows, cols, channels), got "
+            f"{positions.shape} for {np.shape(maps)}."
+        )
+    if not np.isfinite(positions).all():
+        raise SettingsError("Expected known positions of all channels; give the bands' numbers.")
+    flat, _ = _scaled(np.abs(maps))
+    weights = flat.reshape(np.shape(maps)).sum(axis=(1, 2))
+    total = weights.sum(axis=1)
+    alive = total > 0
+    return np.where(alive, weights @ positions / np.where(alive, total, 1), np.nan)
+
+
 MEASURES: dict[str, Measure] = {
     "spearman": spearman,
     "spearman_magnitude": spearman_magnitude,
@@ -94,6 +195,13 @@ MEASURES: dict[str, Measure] = {
     "top_k_overlap": top_k_overlap,
 }
 """The measures by name; a new one is a function of two attributions and a line here."""
+
+
+SPATIAL: dict[str, Measure] = {"ssim": ssim}
+"""Measures of maps with places, at least `SSIM_WINDOW` rows and columns of them."""
+
+SPECTRAL: dict[str, Measure] = {"spectral_cosine": spectral_cosine}
+"""Measures of maps that tell channels apart."""
 
 
 def similarity(
@@ -145,6 +253,12 @@ def _scaled(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = flat / np.where(largest > 0, largest, 1)[:, None]
     spread = flat.max(axis=1, initial=-1) - flat.min(axis=1, initial=1)
     return flat, finite & (spread > ROUNDING)
+
+
+def _summed(maps: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """Sums in double precision; NaN where infinities of both signs meet."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sum(maps, axis=axes, dtype=np.float64))
 
 
 def _ranks(flat: np.ndarray) -> np.ndarray:

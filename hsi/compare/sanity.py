@@ -137,6 +137,24 @@ def cascade(
     )  # fmt: skip
 
 
+def random_network(
+    model: Any, inputs: np.ndarray, *, own: bool = True, seed: int = 0
+) -> tuple[keras.Model, list[str]]:
+    """A copy of a network with all weights as they were before training, and notes.
+
+    Args:
+        model: a functional or sequential model of `tf_keras`, or a live one of Keras 3.
+        inputs: (n, ...) samples.
+        own: whether these are the model's own, and not of a space before it.
+        seed: of the weights.
+
+    Raises:
+        ModelError: a network whose weights cannot be drawn anew.
+    """
+    clone = _clone(model, inputs, own=own)
+    return clone, [note for block in blocks_of(clone) for note in _randomise(block, seed=seed)]
+
+
 def verdict(
     method: str,
     layers: Sequence[str],
@@ -207,7 +225,7 @@ def _clone(model: Any, inputs: np.ndarray, *, own: bool) -> keras.Model:
         return from_keras3(model)
     if not isinstance(model, keras.Model) or not getattr(model, "_is_graph_network", False):
         raise ModelError(
-            f"The sanity check draws weights anew: expected a functional or sequential Keras "
+            f"Weights are drawn anew here: expected a functional or sequential Keras "
             f"model, got {type(model).__name__}; take the Keras model that it was made from."
         )
     score = score_of(model)
@@ -222,14 +240,14 @@ def _clone(model: Any, inputs: np.ndarray, *, own: bool) -> keras.Model:
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"The sanity check works on a copy, and {model.name} cannot be copied: {first}"
+            f"Weights are drawn anew in a copy, and {model.name} cannot be copied: {first}"
         ) from error
     sizes = zip(score.input_shape, np.shape(inputs)[1:], strict=False)
     sample = np.random.default_rng(0).normal(size=(1, *(known or given for known, given in sizes)))
     wanted, got = (np.asarray(m(sample.astype("float32"), training=False)) for m in (model, clone))
     if not np.allclose(wanted, got, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise ModelError(
-            f"The sanity check works on a copy, and the copy of {model.name} answers otherwise: "
+            f"Weights are drawn anew in a copy, and the copy of {model.name} answers otherwise: "
             "expected layers that Keras can make again from their settings."
         )
     return clone
