@@ -11,7 +11,7 @@ from hsi.version import __version__
 @guarded
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m hsi VERB`."""
-    from hsi.cli import datasets, study
+    from hsi.cli import bits, compare, datasets, report, study, survey
 
     parser = Parser(prog="python -m hsi", description=__doc__)
     parser.add_argument("--version", action="version", version=f"hsi {__version__}")
@@ -22,5 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = verbs.add_parser("study", help="many runs over a grid of settings")
     study.add_arguments(verb)
     verb.set_defaults(run=study.run)
+    verb = verbs.add_parser("compare", help="model files against the first, on the same samples")
+    compare.add_arguments(verb)
+    verb.set_defaults(run=compare.run)
+    verb = verbs.add_parser("bits", help="accuracy of a model in other bit widths")
+    bits.add_arguments(verb)
+    verb.set_defaults(run=bits.run)
+    verb = verbs.add_parser("survey", help="ask people which explanation is more reasonable")
+    survey.add_arguments(verb)
+    verb.set_defaults(run=survey.run)
+    verb = verbs.add_parser("report", help="a run or a study on one page")
+    report.add_arguments(verb)
+    verb.set_defaults(run=report.run)
     chosen = parser.parse_args(arguments)
     return chosen.run(chosen)

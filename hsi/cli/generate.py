@@ -12,7 +12,7 @@ from hsi.cli.parser import Parser, guarded
 from hsi.compress.criteria import CRITERIA
 from hsi.compress.schedule import SCOPES
 from hsi.errors import SettingsError
-from hsi.models import NETWORKS
+from hsi.models import BASELINES, NETWORKS
 from hsi.pipeline.choices import (
     LOW_RANK_METHODS,
     PRUNE_METHODS,
@@ -44,7 +44,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"hsi {__version__}")
     parser.add_argument(
-        "model", nargs="?", default=None, metavar="|".join(NETWORKS), help=_list(NETWORKS)
+        "model",
+        nargs="?",
+        default=None,
+        metavar="NETWORK",
+        help=_list(NETWORKS | BASELINES) + "; see docs/networks.md",
     )
     parser.add_argument(
         "--model",
@@ -66,6 +70,9 @@ def build_parser() -> Parser:
         "--start_from", metavar="DIR", help="run of the same training whose network is taken"
     )
     group.add_argument("--show_images", action="store_true", help="open the figures at the end")
+    group.add_argument(
+        "--no_report", action="store_true", help="write no report.html, which takes seconds"
+    )
     return parser
 
 
@@ -83,7 +90,7 @@ def _add_training(parser: Parser) -> None:
     )
     add("epochs", f"at most (default: {EPOCHS}; none for a model of your own)", type=int)
     add("batch_size", "samples a step (default: the network's)", type=int)
-    add("learning_rate", "of Adam (default: the network's)", type=float)
+    add("learning_rate", "of the optimiser (default: the network's)", type=float)
     add("patience", "epochs without a better validation loss before training stops", type=int)
     add("seed", "of every random choice", type=int)
     add("pretrain", f"to begin with: {_list(PRETRAININGS)}", choices=tuple(PRETRAININGS))
@@ -167,6 +174,11 @@ def _add_compression(parser: Parser) -> None:
         "the same networks by fewer layers, exactly; those are quantized",
         action="store_true",
     )
+    add(
+        "fold_preparation",
+        "the same networks with scaling and PCA in them, exactly: files that take raw counts",
+        action="store_true",
+    )
     add("quantization_aware", "train the trained model with int8 rounding", action="store_true")
     add("quantize", "write .tflite files of the trained model", action="store_true")
     add("quantize_pruned_models", "and of the pruned models", action="store_true")
@@ -190,7 +202,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     values = _spelled(read_config(file, run, options=OPTIONS)) if file else {}
     values |= {name: value for name, value in given.items() if value is not None}
     if "model" not in values and "model_file" not in values:
-        parser.error(f"expected a model: {', '.join(NETWORKS)}, or --model FILE")
+        parser.error(f"expected a model: {', '.join(NETWORKS | BASELINES)}, or --model FILE")
     return _settings(values)
 
 
@@ -202,7 +214,7 @@ def settings_of(values: Mapping[str, Any], where: str) -> Settings:
     """
     try:
         if "model" not in values and "model_file" not in values:
-            raise SettingsError(f"expected a model: {', '.join(NETWORKS)}.")
+            raise SettingsError(f"expected a model: {', '.join(NETWORKS | BASELINES)}.")
         return _settings(_spelled(values))
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from error
@@ -232,11 +244,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     run = generate(settings)
     from hsi.cli.tables import next_commands, print_table
+    from hsi.report import write_after
 
     print_table(run)
     figures = [run.path(name) for name in run.record.get("figures", [])]
     print(f"Results: {run.path('results.csv')}")
     print(f"Figures: {', '.join(map(str, figures))}")
+    if not settings.no_report:
+        write_after(run)
     if settings.show_images:
         show(figures)
     print("Try next:")

@@ -61,12 +61,13 @@ def _print(lines: Any) -> None:
         console = Console(width=170)
     keys = list(lines[0])[: list(lines[0]).index("runs")]
     table = Table(caption="means over seeds, with half of their 95 % interval")
-    for name in (*keys, "runs", "left %", "kB", "OA %", "AA %", "ms"):
+    for name in (*keys, "runs", "epochs", "left %", "kB", "OA %", "AA %", "ms"):
         table.add_column(name, justify="left" if name in keys else "right", no_wrap=True)
     for line in lines:
         table.add_row(
             *(str(line[key] if line[key] is not None else "") for key in keys),
             str(line["runs"]),
+            f"{line['epochs']:.0f}",
             _number(line, "left", 1),
             _number(line, "bytes", 1, scale=1000),
             _number(line, "oa", 2),
