@@ -23,7 +23,7 @@ EPOCHS = 100
 """Where none are given; of a model of the user's own, none."""
 OF_SCENES = (
     "labels", "like", "classes", "drop_bands", "band_selection", "components", "patch_size",
-    "split", "train_per_class", "block_size", "train_labels", "test_labels",
+    "split", "train_per_class", "block_size", "train_labels", "test_labels", "fold_preparation",
 )  # fmt: skip
 OF_IMAGES = ("image_size", "no_augmentation")
 
@@ -44,7 +44,7 @@ STRATEGIES: dict[str, str] = {
     "mirrored": "every GPU of this machine",
     "multi_worker": "a process for each worker, as TF_CONFIG says",
 }
-NOT_OF_THE_RESULT = ("output", "resume", "show_images", "threads", "start_from")
+NOT_OF_THE_RESULT = ("output", "resume", "show_images", "no_report", "threads", "start_from")
 """Settings that do not change what a run computes: `--resume` may be given others."""
 COMPRESSION = (
     "prune", "prune_method", "prune_start", "prune_increment", "prune_end", "prune_epochs",
@@ -52,8 +52,8 @@ COMPRESSION = (
     "target", "round_to", "min_channels", "keep", "prune_dense", "no_compensation", "epochs_total",
     "until_convergence", "plan", "plan_only", "teacher", "temperature", "teacher_share", "distill",
     "distill_epochs", "low_rank", "low_rank_method", "separable", "clusters", "fold",
-    "quantization_aware", "quantize", "quantization", "quantize_pruned_models",
-    "quantize_folder",
+    "fold_preparation", "quantization_aware", "quantize", "quantization",
+    "quantize_pruned_models", "quantize_folder",
 )  # fmt: skip
 """Settings that do not change the trained model."""
 
@@ -128,6 +128,7 @@ class Settings:
     separable: bool = False
     clusters: tuple[int, ...] = ()
     fold: bool = False
+    fold_preparation: bool = False
     quantization_aware: bool = False
     quantize: bool = False
     quantization: tuple[str, ...] = ("dynamic",)
@@ -135,6 +136,7 @@ class Settings:
     quantize_folder: str | None = None
     threads: int = 1
     show_images: bool = False
+    no_report: bool = False
     output: str | None = None
     resume: bool = False
     start_from: str | None = None
@@ -185,6 +187,8 @@ class Settings:
             raise SettingsError(
                 "quantize_folder: takes the models of an earlier run as they are; omit --prune."
             )
+        if self.fold_preparation:
+            _check_fold_preparation(self)
         return self
 
     def of_the_result(self) -> dict[str, Any]:
@@ -219,6 +223,23 @@ def settings_from(values: dict[str, Any]) -> Settings:
         one_of(name, OPTIONS, what="setting")
     plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
     return Settings(**plain)
+
+
+def _check_fold_preparation(settings: Settings) -> None:
+    if settings.quantize_folder:
+        raise SettingsError(
+            "quantize_folder: takes the models of an earlier run as they are; omit "
+            "--fold_preparation."
+        )
+    if settings.band_selection == "NMF":
+        raise SettingsError(
+            "fold_preparation: NMF cannot be folded into a network, its weights are no linear map "
+            "of the bands; expected PCA or no band selection."
+        )
+    if settings.scaling == "none" and settings.band_selection is None:
+        raise SettingsError(
+            "fold_preparation: with --scaling none the files take counts as they are; leave it out."
+        )
 
 
 def percent_name(target: float) -> str:

@@ -244,9 +244,7 @@ def test_a_variant_is_like_itself(variants):
 
     first = variants["first"]
     methods = ["gradient", "gradcam"]
-    found = compare_explanations(
-        first, [first, variants["second"]], methods=methods, random=False
-    )
+    found = compare_explanations(first, [first, variants["second"]], methods=methods, random=False)
     assert len(found) == 2
     for row in found[0].similarities:
         assert row.value.value == pytest.approx(0 if row.measure == "centre_distance" else 1)

@@ -139,7 +139,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     cube, labels = make_scene()
     scipy.io.savemat(folder / "field.mat", {"cube": cube, "labels": labels})
     data = ["compact", "--dataset", f"{folder}/field.mat:cube", "--labels",
-            f"{folder}/field.mat:labels", "--epochs", "8", "--prune_epochs", "2"]  # fmt: skip
+            f"{folder}/field.mat:labels", "--epochs", "8", "--prune_epochs", "2",
+            "--no_report"]  # fmt: skip
     assert main([*data, "--output", str(folder / "trained")]) == 0
     return [*data, "--start_from", str(folder / "trained")]
 

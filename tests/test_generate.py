@@ -273,7 +273,7 @@ def command(scene: Path, output: Path, *more: str) -> list[str]:
         sys.executable, "generate_model.py", "cao", "--dataset", f"{scene}:cube", "--split",
         "random", "--train_fraction", "0.3", "--epochs", "6", "--prune", "--prune_increment", "40",
         "--prune_end", "80", "--prune_epochs", "2", "--quantize", "--quantize_pruned_models",
-        "--quantization", "dynamic,int8", "--output", str(output), *more,
+        "--quantization", "dynamic,int8", "--no_report", "--output", str(output), *more,
     ]  # fmt: skip
 
 
@@ -423,7 +423,7 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
     scene: Path, root: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    words = [sys.executable, "generate_model.py", "cao"]
+    words = [sys.executable, "generate_model.py", "cao", "--no_report"]
     done = subprocess.run(
         [*words, "--dataset", f"{scene}:cube", "--band_selection", "NMF", "--components", "5",
          "--epochs", "3", "--prune", "--prune_epochs", "1", "--compression_rates", "2,64",
@@ -463,7 +463,7 @@ def test_what_cannot_be_pruned_is_said_and_the_run_goes_on(
     done = subprocess.run(
         [sys.executable, "generate_model.py", "cao", "--dataset", f"{scene}:cube", "--epochs", "1",
          "--prune", "--prune_start", "99.8", "--prune_increment", "0.05", "--prune_end", "99.9",
-         "--prune_epochs", "0", "--quantize", "--output", str(output)],
+         "--prune_epochs", "0", "--quantize", "--no_report", "--output", str(output)],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from hsi.parts import Part, check_same_division, save_division
 from hsi.results import COLUMNS
 from hsi.runs import open_run
 
-TINY = ["vgg11", "--width", "0.1", "--epochs", "1", "--train_fraction", "0.2"]
+TINY = ["vgg11", "--width", "0.1", "--epochs", "1", "--train_fraction", "0.2", "--no_report"]
 
 
 def nothing(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +24,13 @@ import scipy.stats
 
 from hsi.cli import main
 from hsi.errors import SettingsError
+from hsi.pipeline.job import Job
+from hsi.pipeline.pruning import part_of_one_training
 from hsi.runs import open_run
-from hsi.study.cells import LONGEST_NAME, cell_name, read_study
-from hsi.study.tables import averages
+from hsi.settings import Settings
+from hsi.study.cells import LONGEST_NAME, Cell, cell_name, read_study
+from hsi.study.course import fine_tuned, rate_of
+from hsi.study.tables import averages, chance_of, study_rows
 from tests.test_generate import make_scene, one_line_error
 
 GRID = """
@@ -156,6 +164,105 @@ def test_curves_of_the_synthetic_scene_say_so():
         assert (" ".join(SYNTHETIC_NOTE.split()) in said) is synthetic
 
 
+def one_run(schedule: str, epochs: Sequence[Any]) -> dict[str, Any]:
+    """Variants as run.json has them: trained, pruned by 50 and 75 %, and the last one in int8.
+
+    Args:
+        epochs: of each fine-tuning, or of each layer's.
+    """
+    chosen = {"criterion": "l1", "schedule": schedule}
+    found: dict[str, Any] = {
+        "trained.h5": {"row": {"variant": "trained"}, "history": {"losses": [1.0] * 9}}
+    }
+    for percent, of in zip((50.0, 75.0), epochs, strict=True):
+        layers = {f"conv_{k}": {"losses": [1.0] * n} if n else {} for k, n in enumerate(of)}
+        history = {"losses": [1.0] * of[0]} if len(of) == 1 else layers
+        row = {"variant": f"pruned_{percent:g}", **chosen, "target": percent}
+        found[f"{percent:g}.h5"] = {"row": row, "history": history}
+    int8 = {"row": {**row, "variant": "quantized_pruned_75_int8"}, "parent": "75.h5"}
+    found |= {"75_int8.tflite": int8, "low.h5": {"row": {"variant": "low_rank"}, "history": {}}}
+    for known in found.values():
+        known["row"] |= {"oa": 60.0, "parameters": 10, "file": ""}
+        known["confusion"] = [[5, 1], [4, 0]]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ("one_shot", [[6], [6]], [0, 6, 6, 6, 0]),
+        ("iterative", [[4], [2]], [0, 4, 6, 6, 0]),  # the way to a step leads over those before
+        ("layerwise", [[3, 3, 0], [2, 2, 2]], [0, 6, 6, 6, 0]),
+    ],
+)
+def test_what_a_variant_has_cost(tmp_path, schedule, epochs, expected):
+    variants = one_run(schedule, epochs)
+    assert [fine_tuned(variants, file) for file in variants] == expected
+    assert [rate_of(variants, file) for file in variants] == [1, 2, 4, 4, None]
+
+    settings = {"model": "cao", "epochs_total": 6}
+    record = {"settings": settings, "variants": variants}
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    rows = study_rows([Cell("a", {"seed": 0}, {})], [tmp_path], ["seed"])
+    assert [row["epochs"] for row in rows] == expected
+    partly = {row["variant"] for row in rows if row["on_the_way"]}
+    assert partly == ({"pruned_50"} if schedule == "iterative" else set())
+    assert chance_of([record]) == pytest.approx(60)  # six of ten test samples are of one class
+
+
+def test_fine_tunings_that_share_their_epochs_are_one_training():
+    settings = Settings("cao", prune=True, epochs_total=30, seed=7, patience=2)
+    job = Job(None, settings, None, None, print, Path())  # type: ignore[arg-type]
+    parts = [part_of_one_training(job, turn).settings for turn in range(4)]
+    assert len({part.seed for part in parts}) == 4  # each draws its own order and augmentation
+    assert parts[0].seed == 7
+    assert parts == [part_of_one_training(job, turn).settings for turn in range(4)]
+    assert all(part.patience >= 30 for part in parts)  # or a long one would end early
+    alone = Job(None, replace(settings, epochs_total=None), *[None] * 2, print, Path())  # type: ignore[arg-type]
+    assert part_of_one_training(alone, 3) is alone
+
+
+def test_curves_against_the_rate():
+    from hsi.plots.study import rate_curves
+
+    lines = [
+        {"criterion": criterion, "variant": f"pruned_{rate}", "runs": 3, "oa": 90 - 10 * k,
+         "oa_half": 95.0 * (k == 2), "rate": rate, "on_the_way": rate == 3}
+        for criterion in ("l1", "random")
+        for k, rate in enumerate((1.0, 2.0, 4.0, 3.0))
+    ]  # fmt: skip
+    figure = rate_curves(lines, ["criterion"], chance=10.0)
+    (axes,) = figure.axes
+    handles, labels = axes.get_legend_handles_labels()
+    assert labels == ["criterion l1", "criterion random"]
+    for handle in handles:
+        along, oa = handle.lines[0].get_data()
+        assert np.log2(np.array(along, float)) == pytest.approx(
+            [2, 1, 0], abs=0.1
+        )  # the step on the way is not
+        assert list(oa) == [70, 80, 90]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "4"]
+    assert 0 <= axes.get_ylim()[0] < 10.0 < axes.get_ylim()[1] <= 101
+    assert "10 %" in figure.get_supxlabel()
+    assert "before its last" in figure.get_supxlabel()
+
+
+def test_sizes_are_of_gzipped_files_where_the_plain_ones_do_not_tell():
+    from hsi.plots.study import study_curves
+
+    lines = [
+        {"variant": f"pruned_{k}", "runs": 1, "oa": 50.0, "left": 100 / k, "bytes": 1000,
+         "bytes_gzip": 900 / k}
+        for k in (1, 2)
+    ]  # fmt: skip
+    for plain, zipped in ((1000, True), (500, False)):
+        lines[1]["bytes"] = plain
+        axes = study_curves(lines, []).axes[1]
+        sizes = axes.get_legend_handles_labels()[0][0].lines[0].get_xdata()
+        assert list(sizes) == ([900, 450] if zipped else [1000, 500])
+        assert ("gzipped" in axes.get_xlabel()) is zipped
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "study.csv").open(newline="", encoding="utf-8") as file:
         return [
@@ -235,7 +342,8 @@ def test_a_start_from_another_training_is_refused(grid, tmp_path, capsys):
     from hsi.cli.generate import main as generate
 
     scene = grid.parent / "field.mat"
-    data = ["cao", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels", "--epochs", "1"]
+    data = ["cao", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels", "--epochs", "1",
+            "--no_report"]  # fmt: skip
     assert generate([*data, "--output", str(tmp_path / "a")]) == 0
     capsys.readouterr()
     again = [*data, "--start_from", str(tmp_path / "a"), "--output", str(tmp_path / "b")]

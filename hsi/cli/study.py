@@ -47,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"All rows: {outcome.table}")
     print(f"Means over seeds: {outcome.summary}")
     print(f"Curves: {', '.join(map(str, outcome.figures))}")
+    from hsi.report import write_report
+
+    write_report(folder)
     for cell, error in outcome.failed.items():
         print(f"Not run: {cell}: {error}")
     return USER_ERROR if outcome.failed else 0

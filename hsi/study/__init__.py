@@ -20,7 +20,7 @@ from hsi.runs import open_run
 from hsi.settings import Settings
 from hsi.study.cells import Study
 from hsi.study.running import CELLS, is_finished, run_cells
-from hsi.study.tables import averages, study_rows, write_tables
+from hsi.study.tables import SEED, averages, chance_of, study_rows, write_tables
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,32 @@ def run_study(
     rows = study_rows([cell for cell, _ in done], [path for _, path in done], study.keys)
     table, summary = write_tables(folder, rows, study.keys)
     lines = averages(rows, study.keys)
-    synthetic = any(open_run(path).record["data"]["synthetic"] for _, path in done)
-    if synthetic:
+    records = [open_run(path).record for _, path in done]
+    if any(record["data"]["synthetic"] for record in records):
         say("Cells on the embedded synthetic scene: not real data.")
-    figures = _draw(study, lines, folder, synthetic=synthetic)
+    figures = _draw(study, lines, folder, records)
     return Outcome(table, summary, figures, lines, failed)
 
 
 def _draw(
-    study: Study, lines: Sequence[dict[str, Any]], folder: Path, *, synthetic: bool
+    study: Study,
+    lines: Sequence[dict[str, Any]],
+    folder: Path,
+    records: Sequence[dict[str, Any]],
 ) -> tuple[Path, ...]:
     from hsi.plots import save_figure
-    from hsi.plots.study import study_curves
+    from hsi.plots.study import rate_curves, study_curves
 
-    keys = [key for key in study.keys if key != "seed"]
-    figure = study_curves(lines, keys, title=study.name, synthetic=synthetic)
-    return (save_figure(figure, folder / "curves.png"),)
+    figures = {"curves": study_curves}
+    if any(record["settings"]["compression_rates"] for record in records):
+        figures["rates"] = rate_curves
+    keys = [key for key in study.keys if key != SEED]
+    facts: dict[str, Any] = {
+        "title": study.name,
+        "chance": chance_of(records),
+        "synthetic": any(record["data"]["synthetic"] for record in records),
+    }
+    return tuple(
+        save_figure(draw(lines, keys, **facts), folder / f"{name}.png")
+        for name, draw in figures.items()
+    )

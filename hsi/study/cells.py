@@ -15,7 +15,15 @@ from hsi.errors import SettingsError, one_of
 from hsi.settings import OPTIONS
 
 SECTIONS = ("name", "settings", "grid", "cells")
-RESERVED = ("output", "resume", "start_from", "show_images", "quantize_folder", "strategy")
+RESERVED = (
+    "output",
+    "resume",
+    "start_from",
+    "show_images",
+    "quantize_folder",
+    "strategy",
+    "no_report",
+)
 """Settings that a study sets for its cells itself."""
 LONGEST_NAME = 100
 

@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsi.results import COLUMNS, Row, write_rows
-from hsi.runs import open_run
+from hsi.runs import Run, open_run
 from hsi.study.cells import Cell
+from hsi.study.course import fine_tuned, on_the_way, rate_of
 
 SEED = "seed"
 AVERAGED = (
     "sparsity", "parameters", "macs", "bytes", "bytes_gzip", "oa", "aa", "kappa", "latency_ms",
-    "leakage", "left",
+    "leakage", "left", "rate", "epochs",
 )  # fmt: skip
 """Columns whose mean over seeds, and its 95 % interval, are taken."""
-LEFT = "left"
-"""Percent of the trained model's parameters that this variant keeps and that are not zero."""
+LEFT, RATE, EPOCHS = "left", "rate", "epochs"
+"""Percent of the trained parameters that this variant keeps and that are not zero; one of how many
+channels, or weights, was to stay; epochs of fine-tuning on the way from the trained network."""
+ON_THE_WAY = "on_the_way"
+"""Key of lines, no column: see `hsi.study.course.on_the_way`."""
 
 
 def study_rows(cells: Sequence[Cell], folders: Sequence[Path], keys: Sequence[str]) -> list[Row]:
-    """A row for every variant of every finished cell: its cell, the keys, the results, `left`."""
+    """A row for every variant of every finished cell.
+
+    In it the cell, the keys, the results, and `LEFT`, `RATE`, `EPOCHS` and `ON_THE_WAY`.
+    """
     rows: list[Row] = []
     for cell, folder in zip(cells, folders, strict=True):
-        record = open_run(folder).record
-        variants = [entry["row"] for entry in record["variants"].values()]
-        whole = next((r["parameters"] for r in variants if r["variant"] == "trained"), None)
+        run = open_run(folder)
         apart = {key: _text(cell.apart.get(key)) for key in keys}
-        for row in variants:
-            rows.append({**row, "cell": cell.name, **apart, LEFT: _left(row, whole)})
+        rows += [{**row, "cell": cell.name, **apart} for row in _rows_of(run)]
+    return rows
+
+
+def _rows_of(run: Run) -> list[dict[str, Any]]:
+    variants = run.record["variants"]
+    trained = [e["row"] for e in variants.values() if e["row"]["variant"] == "trained"]
+    whole = trained[0]["parameters"] if trained else None
+    rows = []
+    for file, entry in variants.items():
+        row, epochs = entry["row"], fine_tuned(variants, file)
+        rows.append(
+            {
+                **row,
+                LEFT: _left(row, whole),
+                RATE: rate_of(variants, file),
+                EPOCHS: epochs,
+                ON_THE_WAY: on_the_way(row, epochs, run.settings.epochs_total),
+            }
+        )
     return rows
 
 
@@ -49,6 +72,7 @@ def averages(rows: Sequence[Row], keys: Sequence[str]) -> list[dict[str, Any]]:
     for place, group in groups.items():
         line: dict[str, Any] = dict(zip([*apart, "variant"], place, strict=True))
         line["runs"] = len(group)
+        line[ON_THE_WAY] = any(row.get(ON_THE_WAY) for row in group)
         for column in AVERAGED:
             values = [float(row[column]) for row in group if row.get(column) is not None]
             line[column], line[f"{column}_half"] = _mean(values)
@@ -60,17 +84,18 @@ def write_tables(folder: Path, rows: Sequence[Row], keys: Sequence[str]) -> tupl
     """Write study.csv (every row) and summary.csv (means over seeds)."""
     every, summary = folder / "study.csv", folder / "summary.csv"
     extra = [key for key in keys if key not in COLUMNS]
-    write_rows(every, rows, ("cell", *extra, *COLUMNS, LEFT))
+    write_rows(every, rows, ("cell", *extra, *COLUMNS, LEFT, RATE, EPOCHS))
     columns = [key for key in keys if key != SEED] + ["variant", "runs"]
     columns += [name for column in AVERAGED for name in (column, f"{column}_half")]
     write_rows(summary, averages(rows, keys), columns)
     return every, summary
 
 
-def _left(row: Row, whole: int | None) -> float | None:
+def _left(row: Mapping[str, Any], whole: int | None) -> float | None:
     if not whole or row.get("parameters") is None:
         return None
-    return 100 * row["parameters"] / whole * (1 - (row.get("sparsity") or 0) / 100)
+    left: float = 100 * row["parameters"] / whole * (1 - (row.get("sparsity") or 0) / 100)
+    return left
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -88,3 +113,20 @@ def _text(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(str, value))
     return value
+
+
+def chance_of(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """OA of one answer for all test samples, the best such answer, in percent.
+
+    Args:
+        records: of runs, as in `run.json`.
+
+    Returns:
+        The mean over runs; None where they differ by over a point, as several data sets do.
+    """
+    found = []
+    for record in records:
+        entry = next(iter(record["variants"].values()))
+        classes = np.asarray(entry["confusion"]).sum(axis=1)
+        found.append(100 * float(classes.max()) / float(classes.sum()))
+    return float(np.mean(found)) if found and max(found) - min(found) <= 1 else None
