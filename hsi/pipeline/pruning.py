@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hsi.pipeline.choices import Goal, Pruning, goals_of, pruning_of, shared_epochs
 from hsi.pipeline.job import TRAINED, Job
 from hsi.pipeline.planning import (
@@ -19,7 +21,6 @@ from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_keras
 
 if TYPE_CHECKING:
-    import numpy as np
     import tf_keras as keras
 
     from hsi.compress.plan.channels import ChannelPlan
@@ -34,6 +35,7 @@ class Step:
     Attributes:
         epochs: of its fine-tuning; None means the usual number.
         start: file of the network that it is made of.
+        turn: fine-tunings of the same way that come before its own.
     """
 
     job: Job
@@ -41,6 +43,7 @@ class Step:
     goal: Goal
     epochs: int | None
     start: str
+    turn: int = 0
 
     @property
     def file(self) -> str:
@@ -55,7 +58,9 @@ def prune_models(job: Job) -> None:
     start = TRAINED
     for place, goal in enumerate(goals):
         epochs = shares[place] if iterative else shares[0]
-        step = Step(job, choice, goal, epochs, start if iterative else TRAINED)
+        step = Step(job, choice, goal, epochs, TRAINED)
+        if iterative:
+            step = replace(step, start=start, turn=place)
         if not job.run.variant(step.file) and not _prune(step):
             return
         start = step.file
@@ -138,13 +143,14 @@ def _channels_by_layer(step: Step) -> None:
     whole.save(_plan_path(job, step.goal))
     shares = shared_epochs(job.settings, max(1, len(whole.removal)))
     history: dict[str, Any] = {}
-    for (name, planned), epochs in zip(whole.removal.items(), shares, strict=True):
+    turns = zip(whole.removal.items(), shares, strict=True)
+    for turn, ((name, planned), epochs) in enumerate(turns):
         (group,) = (g for g in channel_groups(model) if g.name == name)
         scores = channel_scores(job, step.choice, model, [group])
         removal, _ = choose_channels(scores.scores, [group], len(planned))
         plan = plan_channels(model, removal, choices=Choices(**step.choice.columns()))
         model = _without(step, plan, model, save=False)
-        history[name] = _tuned(step, model, epochs, layer=name)
+        history[name] = _tuned(replace(step, turn=turn), model, epochs, layer=name)
     _finish(step, model, history, whole.removed, total)
 
 
@@ -175,19 +181,21 @@ def _weights_by_layer(step: Step) -> None:
     shares = shared_epochs(step.job.settings, max(1, len(layers)))
     masks: dict[str, np.ndarray] = {}
     history: dict[str, Any] = {}
-    for name, epochs in zip(layers, shares, strict=True):
+    for turn, (name, epochs) in enumerate(zip(layers, shares, strict=True)):
         goal = replace(step.goal, percent=100 * whole.sparsity[name])
         choice = replace(step.choice, scope="layer")
         plan = weight_plan(step.job, choice, goal, model, [name])
         masks |= plan.masks or {}
+        this = replace(step, turn=turn)
 
         def tune(
             model: keras.Model,
             callbacks: Sequence[keras.callbacks.Callback],
             name: str = name,
             epochs: int | None = epochs,
+            this: Step = this,
         ) -> None:
-            history[name] = _tuned(step, model, epochs, layer=name, callbacks=callbacks)
+            history[name] = _tuned(this, model, epochs, layer=name, callbacks=callbacks)
 
         model = prune_weights(model, masks, fine_tune=tune)
     _finish_weights(step, model, history)
@@ -222,7 +230,25 @@ def _tuned(
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     title = f"Fine-tuning {step.goal.name}" + (f", {layer}" if layer else "")
-    return fine_tune(step.job, model, title=title, epochs=epochs, callbacks=callbacks)
+    job = part_of_one_training(step.job, step.turn)
+    return fine_tune(job, model, title=title, epochs=epochs, callbacks=callbacks)
+
+
+def part_of_one_training(job: Job, turn: int) -> Job:
+    """The job of one of the fine-tunings that share `--epochs_total`; without that, as it is.
+
+    Together they are one training of so many epochs: each draws its own order of the samples and
+    its own augmentation, since with one seed all would begin with the same, and a schedule of many
+    short turns would learn from fewer different images than one of a single long turn. And none
+    ends early, or the schedules would not cost the same.
+    """
+    settings = job.settings
+    if settings.epochs_total is None:
+        return job
+    seed = settings.seed
+    if turn:
+        seed = int(np.random.SeedSequence([seed, turn]).generate_state(1)[0])
+    return replace(job, settings=replace(settings, seed=seed, patience=settings.epochs_total))
 
 
 def _finish(

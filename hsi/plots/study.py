@@ -19,15 +19,21 @@ AMOUNTS = (
 )  # fmt: skip
 """Settings that say how much goes: points along one line, not lines of their own."""
 
+Line = Mapping[str, Any]
+"""Of one combination and variant, as `hsi.study.tables.averages` gives it."""
+
 _MODE = re.compile(r"_(dynamic|float16|float32|int16x8|int8|int4)$")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_APART = 0.03
+"""Octaves between the lines of a rate: their bars would hide each other."""
 
 
 def study_curves(
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[Line],
     keys: Sequence[str],
     *,
     title: str = "",
+    chance: float | None = None,
     synthetic: bool = False,
     note: str = "",
 ) -> Figure:
@@ -35,77 +41,153 @@ def study_curves(
 
     Args:
         lines: a dict each combination and variant: the keys, `variant`, `runs`, `oa`, `oa_half`
-            (percent, None without an interval), `left` (percent), `bytes`.
+            (percent, None without an interval), `left` (percent), `bytes`, `bytes_gzip`; those
+            `on_the_way` are not drawn.
         keys: that the combinations differ in, without the seed; those in `AMOUNTS` run along a
             line.
+        chance: OA of one answer for all samples, percent; None draws no line.
     """
     figure = new_figure(13.5, 5.4)
     axes_left, axes_right = figure.subplots(1, 2, sharey=True)
-    named = [key for key in keys if key not in AMOUNTS]
-    series: dict[str, list[Mapping[str, Any]]] = {}
-    for line in lines:
-        if line.get("oa") is not None:
-            series.setdefault(_series(line, named), []).append(line)
+    series = _series(lines, keys)
+    size = _size(lines)
     for place, (name, points) in enumerate(series.items()):
-        style = {
-            "color": SERIES_COLORS[place % len(SERIES_COLORS)],
-            "linestyle": LINE_STYLES[place // len(SERIES_COLORS) % len(LINE_STYLES)],
-            "marker": _MARKERS[place % len(_MARKERS)],
-        }
-        _curve(axes_left, points, "left", style, name)
-        _curve(axes_right, points, "bytes", style, name)
-    for axes in (axes_left, axes_right):
-        axes.grid(color="#DDDDDD", linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _curve(axes_left, points, "left", place, name)
+        _curve(axes_right, points, size, place, name)
     for axes, along, label in (
         (axes_left, "left", lambda value: f"{value:g}"),
-        (axes_right, "bytes", in_bytes),
+        (axes_right, size, in_bytes),
     ):
-        values = [float(line[along]) for line in lines if line.get(along)]
+        _finish(axes, chance)
+        values = [float(p[along]) for points in series.values() for p in points if p.get(along)]
         if values:
             log_axis(axes, values, label=label)
         axes.invert_xaxis()
     axes_left.set_xlabel("parameters left, not zero (%, log scale)", fontsize=11)
-    axes_right.set_xlabel("size of the file (bytes, log scale)", fontsize=11)
-    axes_left.set_ylabel("overall accuracy, OA (%)", fontsize=11)
-    handles, labels = axes_left.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
-    if title:
-        figure.suptitle(plain(title), fontsize=13)
-    most = max((int(line.get("runs") or 0) for line in lines), default=0)
-    bars = f"Bars: 95 % interval of the mean over {most} seeds." if most > 1 else "One seed each."
-    add_note(figure, f"{bars}  {note}".strip(), synthetic=synthetic)
+    zipped = ", gzipped" if size == "bytes_gzip" else ""
+    axes_right.set_xlabel(f"size of the file{zipped} (bytes, log scale)", fontsize=11)
+    _words(figure, axes_left, lines, title=title, chance=chance, synthetic=synthetic, note=note)
     return figure
 
 
-def _series(line: Mapping[str, Any], named: Sequence[str]) -> str:
+def rate_curves(
+    lines: Sequence[Line],
+    keys: Sequence[str],
+    *,
+    title: str = "",
+    chance: float | None = None,
+    synthetic: bool = False,
+    note: str = "",
+) -> Figure:
+    """Mean OA over seeds with its 95 % interval, against the compression rate (log2 axis).
+
+    Args: as `study_curves`; of the lines `rate` (a factor) in the place of `left` and `bytes`.
+    """
+    figure = new_figure(9.5, 5.4)
+    axes = figure.subplots()
+    series = _series(lines, keys)
+    axes.set_xscale("log", base=2)
+    for place, (name, points) in enumerate(series.items()):
+        away = 2 ** (_APART * (2 * place - len(series) + 1))
+        _curve(axes, points, "rate", place, name, away=away)
+    rates = sorted({float(p["rate"]) for points in series.values() for p in points if p["rate"]})
+    if rates:
+        axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
+        axes.set_xticks([], minor=True)
+    _finish(axes, chance)
+    axes.set_xlabel(
+        "compression rate: one weight, or channel, of so many stays (log2 scale)", fontsize=11
+    )
+    _words(figure, axes, lines, title=title, chance=chance, synthetic=synthetic, note=note)
+    return figure
+
+
+def _series(lines: Sequence[Line], keys: Sequence[str]) -> dict[str, list[Line]]:
+    """The lines that are drawn, by the name of their curve."""
+    named = [key for key in keys if key not in AMOUNTS]
+    drawn = [line for line in lines if line.get("oa") is not None and not line.get("on_the_way")]
+    modes = {_mode(line) for line in drawn}
+    series: dict[str, list[Line]] = {}
+    for line in drawn:
+        words = [f"{key} {line[key]}" for key in named if line.get(key) not in (None, "")]
+        if len(modes) > 1 or not words:
+            words.append(_mode(line))
+        series.setdefault(", ".join(words), []).append(line)
+    return series
+
+
+def _size(lines: Sequence[Line]) -> str:
+    """The column of sizes to draw: zeros among the weights show in gzipped files alone."""
+    sizes = [float(line["bytes"]) for line in lines if line.get("bytes")]
+    alike = bool(sizes) and max(sizes) < 1.05 * min(sizes)
+    zipped = all(line.get("bytes_gzip") for line in lines)
+    return "bytes_gzip" if alike and zipped else "bytes"
+
+
+def _mode(line: Line) -> str:
     mode = _MODE.search(str(line["variant"]))
-    values = [f"{key} {line[key]}" for key in named if line.get(key) not in (None, "")]
-    return ", ".join([*values, mode.group(1) if mode else "Keras"])
+    return mode.group(1) if mode else "Keras"
 
 
 def _curve(
     axes: Axes,
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[Line],
     along: str,
-    style: Mapping[str, Any],
+    place: int,
     name: str,
+    *,
+    away: float = 1.0,
 ) -> None:
     known = sorted((p for p in points if p.get(along)), key=lambda point: -float(point[along]))
     if not known:
         return
     axes.errorbar(
-        [float(p[along]) for p in known],
+        [away * float(p[along]) for p in known],
         [float(p["oa"]) for p in known],
         yerr=[float(p.get("oa_half") or 0) for p in known],
         label=plain(name),
+        color=SERIES_COLORS[place % len(SERIES_COLORS)],
+        linestyle=LINE_STYLES[place // len(SERIES_COLORS) % len(LINE_STYLES)],
+        marker=_MARKERS[place % len(_MARKERS)],
         linewidth=1.4 if len(known) > 1 else 0,
         markersize=6,
         capsize=3,
         elinewidth=1.0,
         markeredgecolor="white",
         markeredgewidth=0.6,
-        **style,
     )
+
+
+def _finish(axes: Axes, chance: float | None) -> None:
+    axes.grid(color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if chance is not None:
+        axes.axhline(chance, color="#777777", linewidth=1, linestyle=":", zorder=1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(100.5, high))  # an interval of few seeds reaches beyond
+
+
+def _words(
+    figure: Figure,
+    axes: Axes,
+    lines: Sequence[Line],
+    *,
+    title: str,
+    chance: float | None,
+    synthetic: bool,
+    note: str,
+) -> None:
+    axes.set_ylabel("overall accuracy, OA (%)", fontsize=11)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
+    if title:
+        figure.suptitle(plain(title), fontsize=13)
+    most = max((int(line.get("runs") or 0) for line in lines), default=0)
+    said = [f"Bars: 95 % interval of the mean over {most} seeds." if most > 1 else "One seed each."]
+    if chance is not None:
+        said.append(f"Dotted: one answer for all samples, {chance:.3g} %.")
+    if any(line.get("on_the_way") for line in lines):
+        said.append("Steps of an iterative schedule before its last are not drawn.")
+    add_note(figure, "  ".join([*said, *([note] if note else [])]), synthetic=synthetic)
