@@ -16,7 +16,7 @@ from hsi.plots import add_note, new_figure
 from hsi.plots.colors import MISSING, SEQUENTIAL, check_colormap
 from hsi.plots.words import shortened, wrapped
 
-_CELL = 0.42  # inches of a cell with its number in it
+_CELL, _SMALL_CELL = 0.42, 0.22  # inches of a cell with its number in it, and of one without
 _WRITTEN = 14  # most layers along an axis with numbers in the cells
 _LABELLED = 40  # most names along an axis
 _LEAST, _MOST = 2.4, 7.0  # inches of a map
@@ -97,7 +97,8 @@ def cka_page(
 
 
 def _inches(count: int) -> float:
-    return min(_MOST, max(_LEAST, _CELL * count))
+    cell = _CELL if count <= _WRITTEN else _SMALL_CELL
+    return min(_MOST, max(_LEAST, cell * count))
 
 
 def _draw(axes: Axes, each: CkaMap, colormap: str) -> AxesImage:
