@@ -22,6 +22,8 @@ from hsi.version import __version__
 RUN_FILE = "run.json"
 OUTPUTS = Path("outputs")
 """Where runs lie that were given no folder of their own."""
+COUNTS = "counts"
+"""`input` in the record of a variant with its preparation folded in; others have none."""
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "tensorflow", "tf-keras", "tensorflow-model-optimization",
     "ai-edge-litert",
@@ -59,6 +61,10 @@ class Run:
         known = self.record["variants"].get(file)
         path = self.path(file)
         return known if known and path.is_file() and sha256_of(path) == known["sha256"] else None
+
+    def takes_counts(self, file: str) -> bool:
+        """Whether a file of the run takes the sensor's counts instead of prepared samples."""
+        return self.record["variants"].get(file, {}).get("input") == COUNTS
 
     @property
     def done(self) -> bool:
@@ -122,6 +128,15 @@ def open_run(folder: Path) -> Run:
     except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
         raise DataError(f"{path}: damaged, or not the file of a run.") from error
     return Run(folder, record)
+
+
+def takes_counts(path: Path) -> bool:
+    """Whether a model file takes the sensor's counts, as the run in whose folder it lies says.
+
+    Raises:
+        DataError: a damaged run file beside it.
+    """
+    return (path.parent / RUN_FILE).is_file() and open_run(path.parent).takes_counts(path.name)
 
 
 def data_of(run: Run) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from tf_keras.optimizers.schedules import CosineDecay
 
 from hsi.parts import Augment, Part, Source
+from hsi.predict import batches
 from hsi.strategy import feed, scope_of, share_bounds
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -18,6 +20,8 @@ Progress = Callable[[int, dict[str, float]], None]
 
 MEAN_LOSS = "mean_loss"
 """In Keras's logs, where several devices train: there its own `loss` is of weighted shares."""
+ASKED_AT_ONCE = 256
+"""Samples whose targets an objective is asked for in one call."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class PatchBatches(keras.utils.Sequence):
     Args:
         patches: of a scene, or the images of a set.
         augment: changes each batch; its chances depend on the seed, the epoch and the batch alone.
-        objective: makes targets of the classes.
+        objective: makes targets of the classes; without `augment` a sample's inputs are the same in
+            every epoch, and it is asked once, here.
     """
 
     def __init__(
@@ -77,6 +82,9 @@ class PatchBatches(keras.utils.Sequence):
         self._augment, self._seed, self._epoch = augment, seed, -1  # the first epoch is 0
         self._shuffle = shuffle
         self._order = np.arange(len(part.pixels))
+        self._targets = (
+            _asked(objective, patches, part) if objective and not augment else part.classes
+        )
         self.on_epoch_end()
 
     def __len__(self) -> int:
@@ -96,15 +104,22 @@ class PatchBatches(keras.utils.Sequence):
         if self._augment:  # its chances are those of the whole batch
             rng = np.random.default_rng((self._seed, self._epoch, index))
             inputs = self._augment(self.patches.gather(self.part.pixels[chosen]), rng)[part]
-        else:
-            inputs = self.patches.gather(self.part.pixels[chosen[part]])
-        classes = self.part.classes[chosen[part]]
-        return inputs, self._objective.targets(inputs, classes) if self._objective else classes
+            classes = self.part.classes[chosen[part]]
+            return inputs, self._objective.targets(inputs, classes) if self._objective else classes
+        return self.patches.gather(self.part.pixels[chosen[part]]), self._targets[chosen[part]]
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
         if self._shuffle:
             self._rng.shuffle(self._order)
+
+
+def _asked(objective: Objective, patches: Source, part: Part) -> np.ndarray:
+    """The objective's targets of all samples, in their order: (n, ...)."""
+    order = batches(np.arange(len(part.pixels)), ASKED_AT_ONCE)
+    return np.concatenate(
+        [objective.targets(patches.gather(part.pixels[k]), part.classes[k]) for k in order]
+    )
 
 
 def train(
@@ -116,6 +131,7 @@ def train(
     epochs: int,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
+    cosine: bool = False,
     patience: int = 10,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -127,13 +143,16 @@ def train(
     """Train a model in place with Adam on categorical cross-entropy.
 
     Stops when the validation loss has not fallen for `patience` epochs, and restores the weights
-    of its best epoch; without validation pixels it runs all epochs. The same seed gives the same
-    weights: shuffling, dropout and the order of sums are all fixed.
+    of its best epoch; without validation pixels, or with `cosine`, it runs all epochs and keeps the
+    last weights. The same seed gives the same weights: shuffling, dropout and the order of sums are
+    all fixed.
 
     Args:
         model: ends in a softmax over the classes.
         patches: of a scene, or the images of a set.
         training, validation: pixels and their class indices; validation may be empty.
+        cosine: let the learning rate fall to zero over all epochs, rate * (1 + cos(pi * done)) / 2
+            (Loshchilov and Hutter 2017, arXiv 1608.03983).
         callbacks: more Keras callbacks, for example TF-MOT's pruning step.
         progress: told of every epoch.
         augment: changes each training batch at random; see `hsi.image_sets.augment`.
@@ -143,12 +162,6 @@ def train(
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    with scope_of(strategy):
-        _compile(model, learning_rate, objective, shared=strategy is not None)
-    keep = _KeepBest(patience) if len(validation.pixels) else None
-    watch = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
-    )
     fed = PatchBatches(
         patches,
         training,
@@ -158,8 +171,9 @@ def train(
         augment=augment,
         objective=objective,
     )
-    checked = (
-        PatchBatches(
+    checked = None
+    if len(validation.pixels):
+        checked = PatchBatches(
             patches,
             validation,
             batch_size=batch_size,
@@ -167,8 +181,12 @@ def train(
             shuffle=False,
             objective=objective,
         )
-        if keep
-        else None
+    rate = CosineDecay(learning_rate, epochs * len(fed)) if cosine else learning_rate
+    with scope_of(strategy):
+        _compile(model, rate, objective, shared=strategy is not None)
+    keep = _KeepBest(patience) if checked and not cosine else None
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
     )
     logs = model.fit(
         **_feeding(strategy, fed, checked),
@@ -198,7 +216,11 @@ def _feeding(
 
 
 def _compile(
-    model: keras.Model, learning_rate: float, objective: Objective | None, *, shared: bool
+    model: keras.Model,
+    learning_rate: float | CosineDecay,
+    objective: Objective | None,
+    *,
+    shared: bool,
 ) -> None:
     optimizer = keras.optimizers.Adam(learning_rate)
     loss = objective.loss if objective else keras.losses.SparseCategoricalCrossentropy()

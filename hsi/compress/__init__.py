@@ -16,7 +16,7 @@
     separable  convolutions replaced by depthwise-separable ones
     quantize  `.tflite` files, in every mode; planar writes 3-D layers as 2-D ones first
     aware     training that knows of rounding or clustering to come
-    bitwidth, integer_sums  what a network would answer with so many bits
+    bitwidth, integer_sums, widths  what a network would answer with so many bits
     distill   a student learns a teacher's scores
     cost      parameters and multiply-accumulates
 

@@ -19,12 +19,9 @@ import numpy as np
 import tf_keras as keras
 
 from hsi.compress.calls import Call, CallGraph, walk
-from hsi.compress.integer_sums import IntegerLayer, Overflow
-from hsi.errors import ModelError, SettingsError, one_of
-
-OVERFLOWS: tuple[Overflow, ...] = ("saturate", "wrap")
-ACTIVATION_BITS, WEIGHT_BITS, ACCUMULATOR_BITS = (2, 16), (2, 16), (4, 48)
-"""Smallest and largest; up to these all sums are exact in 64 bits."""
+from hsi.compress.integer_sums import IntegerLayer
+from hsi.compress.widths import BitWidths
+from hsi.errors import ModelError
 
 _MOVES = (
     keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute, keras.layers.Dropout,
@@ -42,42 +39,6 @@ _FOLLOWERS = (
 )  # fmt: skip
 """Layers that are part of the convolution or dense layer before, as in a deployed file."""
 _INTEGER = (*_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-
-
-@dataclass(frozen=True)
-class BitWidths:
-    """How a network is computed; 8/8/32 is what an int8 file does.
-
-    Attributes:
-        activation: bits of what layers answer and of the network's input.
-        weight: bits of kernels.
-        accumulator: bits of the sums of products.
-        per_channel: a scale for every output channel of a kernel, else one a kernel.
-        overflow: what a sum does that leaves its accumulator: "saturate" or "wrap".
-
-    Raises:
-        SettingsError: widths that are not offered, or an unknown overflow.
-    """
-
-    activation: int = 8
-    weight: int = 8
-    accumulator: int = 32
-    per_channel: bool = True
-    overflow: Overflow = "saturate"
-
-    def __post_init__(self) -> None:
-        for name, (least, most) in (
-            ("activation", ACTIVATION_BITS),
-            ("weight", WEIGHT_BITS),
-            ("accumulator", ACCUMULATOR_BITS),
-        ):
-            bits = getattr(self, name)
-            if not least <= bits <= most:
-                raise SettingsError(f"{name} bits: expected {least} to {most}, got {bits}.")
-        one_of(self.overflow, OVERFLOWS, what="overflow")
-
-    def __str__(self) -> str:
-        return f"{self.activation}/{self.weight}/{self.accumulator}"
 
 
 @dataclass(frozen=True)

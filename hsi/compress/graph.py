@@ -164,30 +164,56 @@ def _collect(
     for call in graph.calls:
         if kinds[call.name]:
             made.setdefault(call.name, ids[call.outputs[0]])
-    clusters: list[tuple[set[int], list[str]]] = []
-    for name, outputs in made.items():
-        own = set(outputs.tolist())
-        touching = [cluster for cluster in clusters if cluster[0] & own]
-        clusters = [cluster for cluster in clusters if not cluster[0] & own]
-        names = [other for cluster in touching for other in cluster[1]]
-        clusters.append((own.union(*(cluster[0] for cluster in touching)), [*names, name]))
-    order = {name: position for position, name in enumerate(made)}
-    fixed = set(pinned.tolist())
-    groups, members = [], {}
-    for own, names in clusters:
-        if own & fixed:
-            continue
-        names.sort(key=order.__getitem__)
-        channels = np.array(sorted(own))
+    size = 1 + max((int(own.max()) for own in ids.values()), default=0)
+    fixed = np.zeros(size, bool)
+    fixed[pinned] = True
+    members: dict[str, np.ndarray] = {}
+    makers: dict[str, list[str]] = {}
+    for first, names in _sharing(made, size).items():
+        channels = np.unique(np.concatenate([made[name] for name in names]))
+        if not fixed[channels].any():
+            members[first], makers[first] = channels, names
+    readers = _readers(graph, ids, members, kinds, size)
+    groups = []
+    for first, channels in members.items():
         producers = tuple(
             Producer(name, kinds[name], tuple(np.searchsorted(channels, made[name]).tolist()))
-            for name in names
+            for name in makers[first]
         )
-        readers = dict.fromkeys(
-            call.name
-            for call in graph.calls
-            if kinds[call.name] and any(np.isin(ids[key], channels).any() for key in call.inputs)
-        )
-        groups.append(Group(names[0], len(channels), producers, tuple(readers)))
-        members[names[0]] = channels
-    return tuple(sorted(groups, key=lambda group: order[group.name])), members
+        groups.append(Group(first, len(channels), producers, tuple(readers[first])))
+    return tuple(groups), members
+
+
+def _sharing(made: Mapping[str, np.ndarray], size: int) -> dict[str, list[str]]:
+    """First layer -> all layers that share channels with it, or with one that does."""
+    names, space = list(made), ChannelSpace()
+    places, owner = space.new(len(names)), np.full(size, -1)
+    for place, own in enumerate(made.values()):
+        earlier = np.unique(owner[own])
+        earlier = earlier[earlier >= 0]
+        space.tie(np.full(len(earlier), place), earlier)
+        owner[own] = place
+    found: dict[str, list[str]] = {}
+    for name, first in zip(names, space.roots(places).tolist(), strict=True):
+        found.setdefault(names[first], []).append(name)
+    return found
+
+
+def _readers(
+    graph: CallGraph,
+    ids: Mapping[int, np.ndarray],
+    members: Mapping[str, np.ndarray],
+    kinds: Mapping[str, str],
+    size: int,
+) -> dict[str, dict[str, None]]:
+    """Group -> the layers with kernels that read its channels, in the order of the graph."""
+    names, group_of = list(members), np.full(size, -1)
+    for place, channels in enumerate(members.values()):
+        group_of[channels] = place
+    found: dict[str, dict[str, None]] = {name: {} for name in names}
+    for call in graph.calls:
+        if kinds[call.name]:
+            read = np.concatenate([group_of[ids[key]] for key in call.inputs])
+            for place in np.unique(read[read >= 0]):
+                found[names[place]][call.name] = None
+    return found

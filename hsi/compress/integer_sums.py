@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
 
-Overflow = Literal["saturate", "wrap"]
+from hsi.compress.widths import Overflow
 
 
 @dataclass(frozen=True)

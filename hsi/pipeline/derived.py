@@ -7,19 +7,28 @@ beside the others. Folded forms of every Keras model of the run come last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hsi.errors import SettingsError
+import numpy as np
+
+from hsi.compress.forms import EightForms, as_they_are, in_every_form
+from hsi.errors import ModelError, SettingsError
 from hsi.pipeline.choices import Student, low_rank_rule, students_of
-from hsi.pipeline.job import TRAINED, Job, folded_name, is_folded
-from hsi.pipeline.training import fine_tune, fit_model
+from hsi.pipeline.job import TRAINED, Job, counts_name, folded_name, is_folded
+from hsi.pipeline.training import Shown, fine_tune, fit_model, shown_as_usual
 from hsi.pipeline.variants import record_keras
+from hsi.runs import COUNTS
+from hsi.samples import Samples
 
 if TYPE_CHECKING:
     import tf_keras as keras
 
     from hsi.compress.lowrank import Replaced
+
+FORMS_AT_ONCE = 256
+"""Forms of patches that a student is shown in a step."""
 
 Made = tuple["keras.Model", dict[str, Any]]
 """A network and what is to be recorded of it."""
@@ -36,10 +45,12 @@ def derive_models(job: Job) -> None:
         _make(job, "separable", partial(_separable, job))
     for clusters in settings.clusters:
         _make(job, f"clustered_{clusters}", partial(_clustered, job, clusters))
-    if settings.fold:
-        for file in [f for f in job.run.record["variants"] if f.endswith(".h5")]:
-            if not is_folded(file):
-                _fold(job, file)
+    for file in _prepared_files(job) if settings.fold else ():
+        if not is_folded(file):
+            _fold(job, file)
+    for file in _prepared_files(job) if settings.fold_preparation else ():
+        if folded_name(file) not in job.run.record["variants"]:
+            _fold_preparation(job, file)
 
 
 def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
@@ -55,11 +66,15 @@ def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
 
 def _student(job: Job, student: Student) -> Made:
     from hsi.models import network
+    from hsi.models.components import begin_with_components
 
     chosen = network(student.network)
     model = chosen.build(
         job.samples.patches.shape, job.classes, seed=job.settings.seed, width=student.width
     )
+    begun = begin_with_components(model, _spectra(job))
+    if begun:
+        job.say(f"{student.name}: begins with {begun} principal components of training samples.")
     history = fit_model(
         job,
         model,
@@ -67,9 +82,30 @@ def _student(job: Job, student: Student) -> Made:
         learning_rate=job.settings.learning_rate or chosen.learning_rate,
         title=f"Teaching {student.name}",
         objective=job.teaching(),
-        augment=job.samples.moves,
+        shown=_shown_to_students(job),
+        cosine=True,
     )
     return model, {"history": history, "row": {"schedule": "distilled"}}
+
+
+def _spectra(job: Job) -> np.ndarray:
+    """(n, channels) of the centres of training samples, prepared."""
+    row, col = (side // 2 for side in job.samples.patches.shape[:2])
+    return np.concatenate([inputs[:, row, col] for inputs, _ in job.training_batches()])
+
+
+def _shown_to_students(job: Job) -> Shown:
+    """Patches in all of their forms, the same in every epoch; images moved at random."""
+    usual = shown_as_usual(job)
+    if job.samples.unit != "pixel":
+        return replace(usual, augment=job.samples.moves)
+    return Shown(
+        EightForms(usual.source),
+        in_every_form(usual.training),
+        as_they_are(usual.validation),
+        augment=None,
+        batch_size=job.settings.batch_size or FORMS_AT_ONCE,
+    )
 
 
 def _low_rank(job: Job, text: str) -> Made:
@@ -138,14 +174,55 @@ def _fold(job: Job, file: str) -> None:
         f"Folded {file}: {before:,} to {after:,} parameters, logits equal to {gap:.1g} of their "
         "range."
     )
-    parent = job.run.record["variants"][file]["row"]
-    columns = ("criterion", "granularity", "scope", "schedule", "target")
-    row = {name: parent.get(name) for name in columns}
     save_model(folded, job.run.path(name))
+    _record_form(job, name, folded, of=file, form="folded", largest_difference=gap)
+
+
+def _fold_preparation(job: Job, file: str) -> None:
+    """The same network with clipping, scaling and PCA in it, where its first layers allow that.
+
+    It takes the sensor's counts, is proven equal on training samples before it is saved, and its
+    record says what it takes: nothing else tells such a file from the others.
+    """
+    name = counts_name(file)
+    if job.run.variant(name):
+        return
+    from hsi.compress.fold import fold_preparation, proven_equal
+    from hsi.models.files import load_model, save_model
+
+    assert isinstance(job.samples, Samples)  # images are refused with the settings
+    preparation, model = job.samples.preparation, load_model(job.run.path(file))
+    counts = job.taken(counts=True).calibration(seed=job.settings.seed)
+    try:
+        folded = fold_preparation(model, preparation)
+        gap = proven_equal(model, folded, counts, preparation=preparation)
+    except ModelError as error:  # of this network; the others of the run go on
+        job.say(f"Note: {file}: its preparation stays outside. {error}")
+        return
+    job.say(
+        f"Folded the preparation into {file}: takes {preparation.bands} raw bands, logits equal to "
+        f"{gap:.1g} of their range."
+    )
+    save_model(folded, job.run.path(name))
+    _record_form(job, name, folded, of=file, form="counts", largest_difference=gap, input=COUNTS)
+
+
+def _record_form(
+    job: Job, name: str, model: keras.Model, *, of: str, form: str, **facts: Any
+) -> None:
+    """Put another form of a variant on record."""
+    parent = job.run.record["variants"][of]["row"]
+    columns = ("criterion", "granularity", "scope", "schedule", "target")
+    row = {column: parent.get(column) for column in columns}
     record_keras(
-        job, name, folded, variant=f"{parent['variant']}_folded", row=row,
-        parent=file, largest_difference=gap,
-    )  # fmt: skip
+        job, name, model, variant=f"{parent['variant']}_{form}", row=row, parent=of, **facts
+    )
+
+
+def _prepared_files(job: Job) -> list[str]:
+    """The Keras models of the run that take prepared samples."""
+    run = job.run
+    return [f for f in run.record["variants"] if f.endswith(".h5") and not run.takes_counts(f)]
 
 
 def _trained(job: Job) -> keras.Model:

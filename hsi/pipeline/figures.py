@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hsi.pipeline.job import TRAINED, Job
+from hsi.pipeline.job import TRAINED, Job, on_counts
 from hsi.predict import class_map
 from hsi.samples import Samples
 
@@ -69,7 +69,8 @@ def _maps(job: Job, samples: Samples) -> Any:
         forward = load_variant(job.run.path(file), threads=os.cpu_count() or 1)
         row = job.run.record["variants"][file]["row"]
         title = f"{row['variant']}, OA {row['oa']:.1f} %"
-        maps[title] = numbers[class_map(forward, samples.patches)]
+        taken = on_counts(samples) if job.run.takes_counts(file) else samples
+        maps[title] = numbers[class_map(forward, taken.patches)]
     masks = {"training": samples.split.train}
     return class_maps(
         scene.labels, maps, scene.class_names, title=_title(job), masks=masks, **_note(job)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsi import bands, runs
-from hsi.errors import DataError
+from hsi.errors import DataError, SettingsError
 from hsi.files import atomic_path
 from hsi.image_sets import load_scaling
 from hsi.models import Network
 from hsi.parts import AnySamples, Augment, check_same_division, save_division
+from hsi.patches import Patches
 from hsi.pipeline.beginning import beginning, preprocess_of, side_of
 from hsi.pipeline.choices import OWN_TEACHER
 from hsi.predict import batches, scores
 from hsi.runs import Run
-from hsi.samples import absolute_spec, open_images, open_samples
+from hsi.samples import Samples, absolute_spec, open_images, open_samples
 from hsi.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SPLIT = "split.npz"
 
 Say = Callable[[str], None]
 
-_FOLDED = "_folded"
+_FOLDED, _OF_COUNTS = "_folded", "_counts"
 
 
 @dataclass
@@ -79,13 +80,25 @@ class Job:
         """(test samples,) bool: where the trained model is right."""
         return self.predict(self.reference) == self.samples.part("test").classes
 
-    def predict(self, path: Path) -> np.ndarray:
-        """Class indices of the test samples, (n,), by any model file."""
+    def predict(self, path: Path, *, counts: bool = False) -> np.ndarray:
+        """Class indices of the test samples, (n,), by any model file.
+
+        Args:
+            counts: whether the file takes the sensor's counts.
+        """
         from hsi.deploy.variant import load_variant
 
         forward = load_variant(path, threads=os.cpu_count() or 1)
         pixels = self.samples.part("test").pixels
-        return scores(forward, self.samples.patches, pixels).argmax(axis=1)
+        return scores(forward, self.taken(counts=counts).patches, pixels).argmax(axis=1)
+
+    def taken(self, *, counts: bool) -> AnySamples:
+        """The samples as a file takes them: prepared, or the sensor's counts."""
+        return self._counts if counts else self.samples
+
+    @cached_property
+    def _counts(self) -> AnySamples:
+        return on_counts(self.samples)
 
     def teaching(self) -> Objective:
         """To learn from the teacher of the settings, by default the run's own trained model."""
@@ -107,6 +120,7 @@ class Job:
 
 def open_job(settings: Settings, *, say: Say) -> Job:
     """Open the samples, then the run: bad input leaves no folder behind."""
+    _check_takes(settings)
     run = runs.find_to_resume(settings) if settings.resume else None
     if run and "data" in run.record:
         settings = replace(settings, **runs.data_of(run))
@@ -125,11 +139,38 @@ def open_job(settings: Settings, *, say: Say) -> Job:
     return Job(run, settings, samples, settings.network, say, run.path(TRAINED), begun)
 
 
+def on_counts(samples: AnySamples) -> Samples:
+    """The same samples of a scene, as the sensor counts them: nothing is clipped or scaled.
+
+    Raises:
+        DataError: images, which have no counts.
+    """
+    if not isinstance(samples, Samples):
+        raise DataError(f"{samples.name}: expected a scene; images are no counts of a sensor.")
+    cube = samples.scene.cube
+    raw = bands.fit(cube, samples.split.train, scaling="none")
+    return replace(samples, preparation=raw, patches=Patches(cube, samples.patches.patch_size))
+
+
+def _check_takes(settings: Settings) -> None:
+    """Refuse files of counts where samples are prepared: they would be read as something else."""
+    if settings.scaling == "none" and settings.band_selection is None:
+        return
+    for name in ("teacher", "model_file"):
+        file = getattr(settings, name)
+        if file not in (None, OWN_TEACHER) and runs.takes_counts(Path(file)):
+            raise SettingsError(
+                f"{name} {file}: takes the sensor's counts, but here samples are prepared; name "
+                "the file that it was made of, or give --scaling none without --band_selection."
+            )
+
+
 def open_unwritten_job(settings: Settings, *, say: Say) -> Job | None:
     """The same job for a worker beside the chief; None where there is nothing to train.
 
     Its run stands for the chief's and is never written.
     """
+    _check_takes(settings)
     run = runs.find_to_resume(settings) if settings.resume else None
     if (run and run.variant(TRAINED)) or settings.start_from or settings.quantize_folder:
         return None
@@ -233,6 +274,12 @@ def folded_name(file: str) -> str:
     """trained_model.h5 -> trained_model_folded.h5."""
     path = Path(file)
     return f"{path.stem}{_FOLDED}{path.suffix}"
+
+
+def counts_name(file: str) -> str:
+    """trained_model.h5 -> trained_model_counts.h5."""
+    path = Path(file)
+    return f"{path.stem}{_OF_COUNTS}{path.suffix}"
 
 
 def is_folded(file: str) -> bool:

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any
 from hsi.deploy.islands import float_islands, float_summary
 from hsi.errors import DataError
 from hsi.files import atomic_path
-from hsi.pipeline.job import TRAINED, Job, folded_name
+from hsi.pipeline.job import TRAINED, Job, counts_name, folded_name
 from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_variant
 from hsi.results import Row
-from hsi.runs import Run, open_run
+from hsi.runs import COUNTS, Run, open_run
 
 if TYPE_CHECKING:
     import tf_keras as keras
 
+_FIRST = (TRAINED, folded_name(TRAINED))
+_OWN = (*_FIRST, *map(counts_name, _FIRST))
+"""The trained network in all its forms."""
 AWARE = "quantized_aware_model_int8.tflite"
 """Of the trained network, trained on with int8 rounding."""
+WORTH_A_LINE = 1.0
+"""Points of OA."""
 INHERITED = (
     "criterion", "granularity", "scope", "schedule", "target", "sparsity", "parameters", "macs",
 )  # fmt: skip
@@ -34,8 +39,7 @@ def quantize_models(job: Job) -> None:
     settings = job.settings
     wanted = []
     for file in (f for f in job.run.record["variants"] if f.endswith(".h5")):
-        own = file in (TRAINED, folded_name(TRAINED))
-        asked = settings.quantize if own else settings.quantize_pruned_models
+        asked = settings.quantize if file in _OWN else settings.quantize_pruned_models
         if asked and folded_name(file) not in job.run.record["variants"]:
             wanted.append(file)
     _quantize(job, job.run, wanted)
@@ -64,13 +68,28 @@ def _quantize(job: Job, source: Run, files: Sequence[str]) -> None:
     from hsi.compress.quantize import quantize
     from hsi.models.files import load_model
 
-    calibration = job.samples.calibration(seed=job.settings.seed)
     for file, mode, name in todo:
+        counts = source.takes_counts(file)
+        calibration = job.taken(counts=counts).calibration(seed=job.settings.seed)
         model = load_model(source.path(file))
         content = quantize(model, mode, calibration=calibration, say=job.say)
         parent = source.record["variants"][file]["row"]
         kind = "quantized" if parent["variant"] == "trained" else f"quantized_{parent['variant']}"
-        _record(job, name, content, f"{kind}_{mode}", parent, parent_file=file, mode=mode)
+        facts = {"input": COUNTS} if counts else {}
+        _record(job, name, content, f"{kind}_{mode}", parent, parent_file=file, mode=mode, **facts)
+        if counts:
+            _say_what_counts_cost(job, name, parent)
+
+
+def _say_what_counts_cost(job: Job, name: str, parent: Row) -> None:
+    """A line where a quantized file of raw counts is worse than the model it was made of."""
+    lost = parent["oa"] - job.run.record["variants"][name]["row"]["oa"]
+    if lost > WORTH_A_LINE:
+        job.say(
+            f"Note: {name} lost {lost:.1f} points of OA: one scale serves the raw counts of all "
+            "bands, and the largest set it; int16x8 or dynamic keep them, or quantize the file of "
+            "prepared samples."
+        )
 
 
 def _train_aware(job: Job) -> None:

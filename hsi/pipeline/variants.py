@@ -9,7 +9,7 @@ import numpy as np
 from hsi.metrics import Accuracy, accuracy, mcnemar
 from hsi.pipeline.job import Job
 from hsi.results import Row, write_rows
-from hsi.runs import Run
+from hsi.runs import COUNTS, Run
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -35,12 +35,16 @@ def record_keras(job: Job, file: str, model: keras.Model, *, variant: str, **fac
 
 
 def record_variant(job: Job, file: str, *, variant: str, row: Row, **facts: Any) -> None:
-    """Test a model file, print its accuracy with its leakage and record its row."""
+    """Test a model file, print its accuracy with its leakage and record its row.
+
+    Args:
+        facts: also go on record; `input` is `COUNTS` for a file that takes the sensor's counts.
+    """
     from hsi.deploy.variant import sizes
 
     path = job.run.path(file)
     test = job.samples.part("test")
-    predicted = job.predict(path)
+    predicted = job.predict(path, counts=facts.get("input") == COUNTS)
     found = accuracy(test.classes, predicted, job.classes)
     right = predicted == test.classes
     p = None if path == job.reference else mcnemar(job.reference_right, right)

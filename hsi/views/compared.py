@@ -20,7 +20,7 @@ from hsi.compare.subjects import (
 from hsi.errors import DataError, SettingsError
 from hsi.images import read_samples
 from hsi.parts import AnySamples, Source
-from hsi.pipeline.job import samples_of
+from hsi.pipeline.job import on_counts, samples_of
 from hsi.runs import Run, open_run
 from hsi.views.locate import Located, locate
 from hsi.views.photographs import open_image_subject
@@ -176,7 +176,8 @@ def _of_runs(choice: Choice, located: Sequence[Located], say: Say) -> list[Subje
         if folder not in known:
             known[folder] = samples_of(run, say=say)
         samples = known[folder]
-        subjects.append(_subject(found, samples.patches, samples))
+        taken = on_counts(samples) if run.takes_counts(found.path.name) else samples
+        subjects.append(_subject(found, taken.patches, samples))
     return subjects
 
 

@@ -81,7 +81,7 @@ class Opened:
 
 
 def open_subjects(request: Request, found: Sequence[Located], *, say: Say) -> list[Subject]:
-    """The samples of each file, those of one run only once; loads no TensorFlow.
+    """The samples of each file, those of one run only once in each form; loads no TensorFlow.
 
     Raises:
         SettingsError: files that were made for other samples than the first.
@@ -89,16 +89,20 @@ def open_subjects(request: Request, found: Sequence[Located], *, say: Say) -> li
     """
     if request.photographed:
         return [open_image_subject(request, found[0].input_shape)] * len(found)
-    known: dict[Path | None, _Made] = {}
+    known: dict[tuple[Path, bool], _Made] = {}
     subjects: list[_Made] = []
     for located in found:
-        folder = located.run.folder.resolve() if located.run else None
-        if folder is None or folder not in known:
+        run = located.run
+        same = (run.folder.resolve(), run.takes_counts(located.path.name)) if run else None
+        subject = known.get(same) if same else None
+        if subject is None:
             of_images = is_of_images(request, located)
             opener = open_image_set_subject if of_images else open_scene_subject
-            known[folder] = opener(request, located, say=say)
-        subjects.append(known[folder])
-        _check_same(known[folder], subjects[0], located, found[0])
+            subject = opener(request, located, say=say)
+        if same:
+            known[same] = subject
+        subjects.append(subject)
+        _check_same(subject, subjects[0], located, found[0])
     return [*subjects]
 
 

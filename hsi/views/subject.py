@@ -13,7 +13,7 @@ from hsi import bands
 from hsi.deploy.variant import sizes_text
 from hsi.errors import ModelError, SettingsError
 from hsi.patches import Patches
-from hsi.pipeline.job import samples_of
+from hsi.pipeline.job import on_counts, samples_of
 from hsi.runs import Run
 from hsi.samples import Samples, class_numbers, open_samples
 from hsi.scene import Scene
@@ -176,6 +176,8 @@ class SceneSubject:
             "classes": scene.classes,
             "patch size": self.samples.patches.patch_size,
         }
+        if self.space != "counts":  # what all networks are then a function of
+            found["input"] = f"{SCALED[self.scaling]} {self.unit}s"
         if self.of_components:
             size = float(np.abs(fitted.components).sum())
             found["components"] = (fitted.reducer, fitted.channels, size)
@@ -215,7 +217,10 @@ def open_scene_subject(request: Request, located: Located, *, say: Say) -> Scene
         _check_patch(located, side, run.record.get("split", {}).get("patch_size"), "the run has")
         samples = samples_of(run, say=say)
         assert isinstance(samples, Samples)
-        subject = SceneSubject(run, samples, run.settings.scaling, request.space)
+        scaling = run.settings.scaling
+        if run.takes_counts(located.path.name):
+            samples, scaling = on_counts(samples), "none"
+        subject = SceneSubject(run, samples, scaling, request.space)
     _check_channels(subject, located, channels)
     return subject
 
