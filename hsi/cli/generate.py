@@ -148,7 +148,11 @@ def _add_compression(parser: Parser) -> None:
         "networks that learn from the trained one, NAME or NAME:WIDTH, such as compact,cao_pooled",
         type=words,
     )
-    add("distill_epochs", "of their training, at most", type=int)
+    add(
+        "distill_epochs",
+        "of their training; in each, patches are shown in all eight forms",
+        type=int,
+    )
     add(
         "teacher",
         "a model file that students and, where given, compressed models learn from; `trained` "

@@ -14,10 +14,12 @@
     fold      the same function by fewer layers; the preparation as a part of the network
     lowrank   kernels as products of smaller ones
     separable  convolutions replaced by depthwise-separable ones
-    quantize  `.tflite` files, in every mode; planar writes 3-D layers as 2-D ones first
+    quantize  `.tflite` files, in every mode; planar writes 3-D layers as 2-D ones first, unrolled
+              recurrent ones as chains
     aware     training that knows of rounding or clustering to come
     bitwidth, integer_sums, widths  what a network would answer with so many bits
     distill   a student learns a teacher's scores
+    forms     the eight forms of a patch, for students
     cost      parameters and multiply-accumulates
 
 Importing the package loads no TensorFlow; most of its modules do.
