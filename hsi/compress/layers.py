@@ -248,6 +248,8 @@ class Reshape(Rule):
         for row in rows[1:]:
             if not np.array_equal(row, rows[0]):
                 site.space.tie(rows[0], row)
+        if columns == 1 and len(site.inputs[0]) > 1:
+            site.space.pin(rows[0])  # all channels in one column: it cannot go
         return rows[0]
 
     def changes(self, layer: Layer, kept: Kept) -> dict[str, Any]:
