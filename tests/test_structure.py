@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,23 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in SOURCES}
 
 
-def imports(path: Path, *, of: str = "text") -> Iterator[tuple[str, int]]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path, *, of: str = "text") -> tuple[tuple[str, int], ...]:
     """Every module that a source imports, with the line; names of modules in full.
 
     Of its whole "text"; of what can "run", which is not what stands under `if TYPE_CHECKING`; or
     of what runs at "import", which is not what stands in functions either.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(_imports(path, of))
+
+
+def _imports(path: Path, of: str) -> Iterator[tuple[str, int]]:
+    tree = parsed(path)
     package = module_of(path).split(".")
     package = package if path.name == "__init__.py" else package[:-1]
     for node in _nodes(tree, of):
@@ -217,7 +228,7 @@ def test_the_walk_over_imports_sees_what_python_loads():
 
 
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
@@ -251,7 +262,7 @@ def test_no_drawers_no_stars_no_bare_excepts(path):
     assert not {"utils", "util", "helpers", "misc", "common"} & {
         part.removesuffix(".py") for part in path.relative_to(ROOT).parts
     }
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom):
             assert "*" not in {alias.name for alias in node.names}, where
@@ -261,5 +272,5 @@ def test_no_drawers_no_stars_no_bare_excepts(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_every_module_says_what_it_is_for(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     assert not tree.body or ast.get_docstring(tree)
