@@ -47,6 +47,11 @@ def test_a_series_that_loses_it_at_once_and_comes_back_is_told_so():
     )
 
 
+def test_later_steps_that_turn_the_other_way_are_not_passed_over():
+    said = conclusions(series((20, 98.0, 0.003), (40, 99.0, 1.0), (60, 99.6, 0.01)))
+    assert said[0].endswith("; at 40 % it is not distinguishable again; at 60 % it is higher.")
+
+
 def test_better_is_higher_and_blocks_are_heard():
     more = {"oa_difference_low": -0.1, "oa_difference_high": 1.2}
     (said, *_) = conclusions(series((20, 99.5, 0.01), (40, 99.6, 0.001), **more))

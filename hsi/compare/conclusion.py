@@ -124,11 +124,7 @@ def _series_accuracy(name: str, group: Sequence[Row], first: Row) -> str:
         f"OA {oa_text(start)} instead of {oa_text(first)}, {p_text(float(start['mcnemar_p']))}"
         f"{_blocks(start)}"
     )
-    after = [row for row in group[len(before) + 1 :] if not _told_apart(row)]
-    again = ""
-    if after:
-        steps = ", ".join(percent(row["target"]) for row in after)
-        again = f"; at {steps} it is not distinguishable again"
+    again = _turned(group[len(before) + 1 :], start, first)
     if not before:
         return (
             f"Already at {percent(start['target'])} of the {name} the accuracy is "
@@ -140,6 +136,19 @@ def _series_accuracy(name: str, group: Sequence[Row], first: Row) -> str:
         f"({p_text(float(before[-1]['mcnemar_p']))}); at {percent(start['target'])} it is "
         f"{_worse(start, first)} ({said}){again}."
     )
+
+
+def _turned(group: Sequence[Row], start: Row, first: Row) -> str:
+    """Later steps that do not go on as the first one that differs began."""
+    alike = [row for row in group if not _told_apart(row)]
+    apart = [row for row in group if _told_apart(row)]
+    turned = [row for row in apart if _worse(row, first) != _worse(start, first)]
+    said = ""
+    for rows, word in ((alike, "not distinguishable again"), (turned, "")):
+        if rows:
+            steps = ", ".join(percent(row["target"]) for row in rows)
+            said += f"; at {steps} it is {word or _worse(rows[0], first)}"
+    return said
 
 
 def _blocks(row: Row) -> str:
