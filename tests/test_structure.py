@@ -13,9 +13,9 @@ import pytest
 
 LEVELS = (
     "errors version",
-    "files quiet",
+    "files quiet georeference",
     "progress scene metrics nonnegative results parts",
-    "download readers public_scenes synthetic catalog split patches bands images published "
+    "download readers writers public_scenes synthetic catalog split patches bands images published "
     "image_sets",
     "models",
     "settings",
@@ -25,8 +25,8 @@ LEVELS = (
     "compare",
     "plots",
     "runs",
-    "pipeline views report survey",
-    "study",
+    "pipeline views report survey classify",
+    "study evaluate",
     "cli",
     "__main__",
 )
