@@ -385,6 +385,27 @@ def test_grad_cam_of_a_file_lays_the_map_of_a_volume_where_the_keras_model_does(
         np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_visual_backprop_of_a_file_spreads_over_planes_as_over_the_volume(padding, tmp_path):
+    """Along the rows the file has no kernel: its taps are shifted copies of the map."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((9, 8, 10))
+    x = layers.Reshape((9, 8, 10, 1))(inputs)
+    x = layers.Conv3D(3, (3, 2, 3), activation="relu", padding=padding)(x)
+    x = layers.Conv3D(4, (2, 2, 3), (2, 1, 2), activation="relu", padding=padding)(x)
+    x = layers.Conv3D(2, (1, 3, 2), (2, 1, 1), activation="relu", padding=padding)(x)
+    x = layers.Conv3D(2, (1, 1, 2), activation="relu", padding=padding)(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    for layer in model.layers[2:-2]:
+        layer.set_weights([np.abs(layer.get_weights()[0]), layer.get_weights()[1]])
+    samples = np.random.default_rng(0).normal(size=(3, 9, 8, 10)).astype(np.float32)
+    (tmp_path / "f.tflite").write_bytes(convert(in_planes(model), "float32", calibration=samples))
+    wanted = attribute("visual_backprop", model, samples).maps
+    found = attribute("visual_backprop", lite_score(tmp_path / "f.tflite"), samples).maps
+    assert wanted.max() == 1 and np.std(wanted) > 0.05
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_a_recurrent_layer_step_by_step_is_the_same_network():
     model = network("mou").build((1, 1, 6), 3, seed=0)
     assert rolled_layers(model) == ["gru (GRU)"]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from hsi.deploy.differentiable import load
@@ -21,10 +20,9 @@ from hsi.deploy.differentiable.kinds import WEIGHTED
 from hsi.deploy.differentiable.model import DifferentiableModel
 from hsi.deploy.lite.planes import rows_of
 from hsi.deploy.lite.steps import FORMATS, Step, named, steps_of
-from hsi.explain.layered import LayerInfo, Relu, Window
+from hsi.deploy.lite.windows import CONVOLUTIONS, Shapes, window_of
+from hsi.explain.layered import LayerInfo, Relu
 from hsi.explain.score import OUTPUT_ITSELF, Score
-
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D")
 
 _ACTIVATIONS = (
     "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "ELU", "GELU",
@@ -100,7 +98,7 @@ class LiteLayers:
         return self._described[sample_shape]
 
     def _describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
-        shapes = self._shapes(sample_shape)
+        graph, shapes = self._model.graph, self._shapes(sample_shape)
         followers = self._followers()
         infos = []
         for step in self._steps:
@@ -122,16 +120,14 @@ class LiteLayers:
                     convolution,
                     self._names[activated.tensor][0],
                     self._names[merged.tensor][0],
-                    self._window(step, shapes) if convolution else None,
+                    window_of(graph, step, shapes, self._rows) if convolution else None,
                     self._is_shown(step),
                     tuple(aliases),
                 )
             )
         return infos
 
-    def _inner_info(
-        self, operator: Operator, tensor: int, step: Step, shapes: dict[int, tuple[int | None, ...]]
-    ) -> LayerInfo:
+    def _inner_info(self, operator: Operator, tensor: int, step: Step, shapes: Shapes) -> LayerInfo:
         name, *aliases = self._names[tensor]
         whole = self._names[step.tensor][0]
         return LayerInfo(
@@ -156,7 +152,7 @@ class LiteLayers:
             op.kind in _SHOWN or _fused(op) != "NONE" for op in step.operators
         )
 
-    def _shapes(self, sample_shape: tuple[int, ...]) -> dict[int, tuple[int | None, ...]]:
+    def _shapes(self, sample_shape: tuple[int, ...]) -> Shapes:
         """Number of each tensor with a row for each sample -> its shape, by tracing them once."""
         tensors = self._model.graph.tensors
         wanted = [i for i in self._names if tensors[i].quantized or tensors[i].dtype in _FLOATS]
@@ -177,51 +173,6 @@ class LiteLayers:
             for i in set(step.inputs):
                 readers.setdefault(i, []).append(step)
         return {i: found[0] for i, found in readers.items() if len(found) == 1}
-
-    def _window(self, step: Step, shapes: dict[int, tuple[int | None, ...]]) -> Window | None:
-        """What the first convolution of the step sees at once; None where sizes are free."""
-        graph = self._model.graph
-        first = next(op for op in step.operators if op.kind in CONVOLUTIONS)
-        kernel = graph.tensors[first.inputs[1]]
-        block = [op for op in step.operators if op.kind == "SPACE_TO_BATCH_ND"]
-        source = block[0].inputs[0] if block else first.inputs[0]
-        sizes = self._sizes(source, shapes)
-        taps = kernel.shape[:3] if first.kind == "CONV_3D" else kernel.shape[1:3]
-        letters = "DHW"[-len(taps) :]
-        dilations = [_number(first, f"dilation{c}Factor") for c in letters]
-        strides = [_number(first, f"stride{c}") for c in letters]
-        pads = [0] * len(taps)
-        if block:  # a dilation that the converter wrote as blocks of pixels
-            given = [graph.tensors[i].data for i in block[0].inputs[1:3]]
-            if given[0] is None or given[1] is None or len(given[0]) != len(taps):
-                return None
-            dilations = [int(n) for n in given[0]]
-            pads = [int(n) for n in np.reshape(given[1], (-1, 2))[:, 0]]
-        out = self._sizes(step.tensor if block else first.outputs[0], shapes)
-        if sizes is None or out is None or not len(sizes) == len(out) == len(taps):
-            return None
-        extent = [(k - 1) * d + 1 for k, d in zip(taps, dilations, strict=True)]
-        if not block and _number(first, "padding", 0) == 0:  # SAME
-            rows = zip(out, strides, extent, sizes, strict=True)
-            pads = [max((n - 1) * s + k - size, 0) // 2 for n, s, k, size in rows]
-        kept = [i for i in range(len(taps)) if i + 1 not in self._added(step)]
-        return Window(*(tuple(row[i] for i in kept) for row in (extent, strides, pads, sizes)))
-
-    @staticmethod
-    def _sizes(tensor: int, shapes: dict[int, tuple[int | None, ...]]) -> tuple[int, ...] | None:
-        """Of a map, without channels; None where they are not known."""
-        shape = shapes.get(tensor, ())
-        sizes = tuple(n for n in shape[:-1] if n is not None)
-        return sizes if len(sizes) == len(shape) - 1 else None
-
-    def _added(self, step: Step) -> set[int]:
-        """Axes that a one-dimensional convolution was given to make it one of images."""
-        found = set()
-        tensors = self._model.graph.tensors
-        for op in step.operators:
-            if op.kind == "EXPAND_DIMS" and (axis := tensors[op.inputs[1]].data) is not None:
-                found.add(int(np.reshape(axis, -1)[0]) % len(tensors[op.outputs[0]].shape))
-        return found
 
 
 def lite_score(path: str | Path, *, smooth: bool = False) -> Score:
@@ -282,7 +233,7 @@ def _is_linear(model: DifferentiableModel) -> bool:
 def _followed(
     step: Step,
     followers: dict[int, Step],
-    shapes: dict[int, tuple[int | None, ...]],
+    shapes: Shapes,
     *,
     merges: bool,
 ) -> Step:
@@ -303,8 +254,3 @@ def _followed(
 def _fused(operator: Operator) -> str:
     """The activation fused into an operator, "NONE" without one."""
     return ACTIVATIONS.get(int(operator.options.get("fusedActivationFunction") or 0), "?")
-
-
-def _number(operator: Operator, option: str, default: int = 1) -> int:
-    value = operator.options.get(option)
-    return default if value is None else int(value)
