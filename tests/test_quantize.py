@@ -30,7 +30,7 @@ OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size 
 
 
 def trained(name: str, *, bands: int = 6) -> tuple[keras.Model, np.ndarray]:
-    """A network that tells four noisy classes apart, and 300 samples."""
+    """A network that tells four noisy classes apart, and 120 samples."""
     rng = np.random.default_rng(0)
     chosen = network(name)
     labels = np.kron(np.arange(4).reshape(2, 2), np.ones((15, 15), int))
@@ -41,7 +41,7 @@ def trained(name: str, *, bands: int = 6) -> tuple[keras.Model, np.ndarray]:
     nobody = Part(np.array([], int), np.array([], int))
     model = chosen.build(patches.shape, 4, seed=0)
     train(model, patches, part, nobody, epochs=4, batch_size=32)
-    return model, patches.gather(pixels[:300])
+    return model, patches.gather(pixels[:120])
 
 
 def write(tmp_path, content: bytes, name: str = "model.tflite"):

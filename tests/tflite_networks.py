@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
     from hsi.models import network
 
     shape = {"cao": (5, 5, 200), "cao_pooled": (9, 9, 60)}.get(name, (32, 32, 3))
-    if name in ("cao", "cao_pooled", "vgg"):
+    if name in ("cao", "cao_pooled", "vgg", "densenet"):
         model = network(name).build(shape, 9, seed=1)
     elif name == "conv3d":
         shape = (5, 5, 40)
@@ -135,10 +135,10 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
     return model, shape
 
 
-def check_network(name: str, folder: Path) -> None:
-    """Every form of a network agrees with the interpreter, tensor by tensor."""
+def check_network(name: str, folder: Path, *, modes: Sequence[str] = MODES) -> None:
+    """These forms of a network agree with the interpreter, tensor by tensor."""
     model, shape = grown(name)
-    for mode, path in convert(model, folder, values(8, *shape, seed=8)).items():
+    for mode, path in convert(model, folder, values(8, *shape, seed=8), modes=modes).items():
         differentiable = load(path)
         assert differentiable.kind == mode
         for batch in (1, 7):
@@ -184,12 +184,14 @@ def check_float(name: str, graph: Graph, x: np.ndarray, interpreter: Any, found:
     assert error <= (1e-6 if sums_in_order() else 3e-5)
 
 
-def convert(model: Any, folder: Path, calibration: np.ndarray) -> dict[str, Path]:
+def convert(
+    model: Any, folder: Path, calibration: np.ndarray, *, modes: Sequence[str] = MODES
+) -> dict[str, Path]:
     """The files of a network by mode, without those that the converter refuses."""
     from hsi.compress.quantize import quantize
 
     files = {}
-    for mode in MODES:
+    for mode in modes:
         path = folder / f"{mode}.tflite"
         try:
             path.write_bytes(quantize(model, mode, calibration=calibration))

@@ -92,12 +92,18 @@ def to_grid(
     if not rounded:
         within = steps if open_ended else tf.clip_by_value(steps, low, high)
         return tf.cast(within, tf.float32) * tensor.quantization.scale
-    nearest = rounding(steps) if exact is None else exact
-    clipped = tf.clip_by_value(nearest, low, high)
-    if not open_ended:
-        nearest = rounding(steps)
-        steps *= tf.stop_gradient(tf.cast((nearest >= low) & (nearest <= high), steps.dtype))
-    value = straight_through(steps, tf.stop_gradient(clipped))
+    @tf.custom_gradient
+    def clipped(steps: tf.Tensor, nearest: tf.Tensor) -> tuple[tf.Tensor, Round]:
+        def slope(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+            if open_ended:
+                return upstream, None
+            level = rounding(steps)
+            inside = (level >= low) & (level <= high)
+            return upstream * tf.cast(inside, upstream.dtype), None
+
+        return tf.clip_by_value(nearest, low, high), slope
+
+    value = clipped(steps, rounding(steps) if exact is None else exact)
     return tf.cast(value, tf.float32) * tensor.quantization.scale
 
 
