@@ -1,63 +1,45 @@
 """Opening a scene by name or from files: finding, checking and downloading what it is made of.
 
-What is known of the public scenes stands in `hsi.public_scenes`.
-
-Where files are looked for: in `$HSI_DATASETS` first, then in `datasets/` of the current folder (the
-commands are run in the project's folder); in each, directly or in a folder of the scene's name.
+What is known of the public scenes, and where their files are, stands in `hsi.public_scenes`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hsi.download import BASE_URL, RemoteFile, fetch, hash_error
+from hsi.download import BASE_URL, RemoteFile
 from hsi.errors import DataError, DownloadError, OutputError, SettingsError, one_of
-from hsi.files import sha256_of, write_json
 from hsi.public_scenes import CATALOG, CLASS_SETS, CatalogScene
-from hsi.readers import Reading, check_fit, read_array, read_file
+from hsi.public_scenes.files import (
+    RECORD,
+    find,
+    folders,
+    is_offline,
+    on_disk,
+    provide,
+    writable_folder,
+)
+from hsi.readers import Reading, check_fit, read_array, read_file, unmixing
+from hsi.readers.labels import read_labels
 from hsi.scene import Scene
 
 __all__ = [
-    "CATALOG", "CLASS_SETS", "DEFAULT", "SYNTHETIC", "CatalogScene", "download", "find", "folders",
-    "is_offline", "looks_like_path", "on_disk", "open_scene", "scene_name", "writable_folder",
+    "CATALOG", "CLASS_SETS", "DEFAULT", "RECORD", "SYNTHETIC", "CatalogScene", "download", "find",
+    "folders", "is_offline", "looks_like_path", "on_disk", "open_scene", "scene_name",
+    "writable_folder",
 ]  # fmt: skip
 
 Say = Callable[[str], None]
 
 SYNTHETIC = "synthetic"
 DEFAULT = "indian_pines"
-RECORD = "sha256.json"
-"""Hashes of files that have no published one, recorded beside them at first use."""
-
-
-def folders() -> list[Path]:
-    """Where files are looked for, in order; a folder need not exist."""
-    given = os.environ.get("HSI_DATASETS")
-    own = Path.cwd() / "datasets"
-    return ([Path(given).expanduser()] if given else []) + [own]
-
-
-def find(scene: CatalogScene, file: RemoteFile) -> Path | None:
-    """The file in the first folder that has it, or None."""
-    for folder in folders():
-        for path in (folder / file.name, folder / scene.name / file.name):
-            if path.is_file():
-                return path
-    return None
-
-
-def on_disk(scene: CatalogScene) -> dict[str, Path | None]:
-    """Name -> path of the two files of a scene, None where missing; nothing is checked."""
-    return {file.name: find(scene, file) for file in scene.files}
 
 
 def scene_name(text: str) -> str | None:
@@ -79,7 +61,7 @@ def download(
     """
     scene = CATALOG[one_of(scene_name(name) or name, CATALOG, what="public scene")]
     files = (_cube_file(scene, raw), scene.labels)
-    return [_provide(scene, file, base=base, say=say) for file in files]
+    return [provide(scene, file, base=base, say=say) for file in files]
 
 
 def open_scene(
@@ -95,7 +77,8 @@ def open_scene(
     Args:
         dataset: a name of the catalogue, "synthetic", `FILE` or `FILE:KEY`; None for Indian Pines
             where it is at hand or can be downloaded and its hash holds, else the embedded scene.
-        labels: `FILE` or `FILE:KEY` of the label map; needed where the cube's file has none.
+        labels: of a raster `FILE` or `FILE:KEY`, of polygons `FILE:FIELD`, of a table of pixels
+            `FILE`; see `hsi.readers.labels`. Needed where the cube's file has none.
         like: a name of the catalogue whose wavelengths, removed bands, sensor and class names
             hold for the file as well; what the file itself says comes first.
         raw: the published file with every band, where there is one.
@@ -120,11 +103,6 @@ def open_scene(
             raise SettingsError("The embedded scene has its own labels and no raw file.")
         return _synthetic()
     return _catalog_scene(CATALOG[name], labels, raw, say)
-
-
-def is_offline() -> bool:
-    """Whether HSI_OFFLINE forbids the network."""
-    return os.environ.get("HSI_OFFLINE", "") not in ("", "0")
 
 
 def _default_scene(say: Say) -> Scene:
@@ -165,11 +143,10 @@ def _cube_file(scene: CatalogScene, raw: bool) -> RemoteFile:
 
 def _catalog_scene(info: CatalogScene, labels: str | None, raw: bool, say: Say) -> Scene:
     file, key = _cube_file(info, raw), info.raw_key if raw else info.cube_key
-    path = _provide(info, file, say=say)
-    cube = read_file(path, key, kind="cube", say=say)
-    published = read_file(
-        _provide(info, info.labels, say=say), info.labels_key, kind="labels", say=say
-    )
+    path = provide(info, file, say=say)
+    truth = provide(info, info.labels, say=say)
+    cube = _published_cube(info, path, key, say)
+    published = _published_labels(info, truth, cube.array, say)
     check_fit(cube.array.shape, published.array.shape, str(published.path))
     if not raw and cube.array.shape != info.shape:
         raise DataError(
@@ -187,13 +164,43 @@ def _catalog_scene(info: CatalogScene, labels: str | None, raw: bool, say: Say) 
         source=f"{info.citation}; {file.url(BASE_URL)}",
         sha256=_hash_of(cube, published),
         wavelengths_approximate=wavelengths is not None,
+        georeference=cube.georeference,
+        no_data_value=cube.no_data,
     )
     if info.note:
         say(f"{info.name}: {info.note}.")
     if labels is None:
         return scene
-    given = read_array(labels, kind="labels", shape=cube.array.shape, say=say)
+    given = read_labels(labels, shape=cube.array.shape, georeference=scene.georeference, say=say)
     return _with_labels(scene, cube, given, say)
+
+
+def _published_cube(info: CatalogScene, path: Path, key: str, say: Say) -> Reading:
+    if info.layout == "image":
+        return read_file(path, key or None, kind="cube", say=say)
+    cube = unmixing.read_cube(path, key, info.shape[:2])
+    return Reading(array=cube, path=path, key=key, files=(path,))
+
+
+def _published_labels(info: CatalogScene, path: Path, cube: np.ndarray, say: Say) -> Reading:
+    """The labels, with those of a second file where that is at hand."""
+    if info.layout == "unmixing":
+        kept = np.setdiff1d(np.arange(1, len(info.centres) + 1), info.removed_bands)
+        labels = unmixing.read_labels(path, info.labels_key, cube, kept)
+        return Reading(array=labels, path=path, key=info.labels_key, files=(path,))
+    if info.labels_key:
+        return read_file(path, info.labels_key, kind="labels", say=say)
+    found = read_labels(str(path), shape=cube.shape, say=say)
+    more = None if info.more_labels is None else find(info, info.more_labels)
+    if info.more_labels is not None and more is None:
+        say(f"{info.name}: {info.more_labels.name} is not at hand; {path.name} alone is taken.")
+    if more is None:
+        return found
+    second = read_labels(str(more), shape=cube.shape, say=say)
+    if second.class_names != found.class_names:
+        raise DataError(f"{more}: expected the classes of {path.name}, in the same order.")
+    both = np.where(found.array > 0, found.array, second.array)
+    return replace(found, array=both, files=(*found.files, *second.files))
 
 
 def _with_labels(scene: Scene, cube: Reading, given: Reading, say: Say) -> Scene:
@@ -230,7 +237,7 @@ def _scene_of_files(
     given = (
         _labels_beside(cube, say)
         if labels is None
-        else read_array(labels, kind="labels", shape=shape, say=say)
+        else read_labels(labels, shape=shape, georeference=cube.georeference, say=say)
     )
     names, sensor, wavelengths = given.class_names, cube.sensor, cube.wavelengths
     removed: tuple[int, ...] = ()
@@ -245,6 +252,8 @@ def _scene_of_files(
         approximate = wavelengths is None and known is not None
         wavelengths = known if wavelengths is None else wavelengths
         names, sensor = names or info.classes, sensor or info.sensor
+    if wavelengths is None:
+        say(f"{cube.path.name}: no wavelengths; bands are known by their numbers alone.")
     return Scene(
         name=re.sub(r"[^A-Za-z0-9_.-]+", "_", cube.path.stem),
         cube=cube.array,
@@ -256,6 +265,9 @@ def _scene_of_files(
         source=dataset,
         sha256=_hash_of(cube, given),
         wavelengths_approximate=approximate,
+        georeference=cube.georeference,
+        bad_bands=cube.bad_bands,
+        no_data_value=cube.no_data,
     )
 
 
@@ -278,80 +290,3 @@ def _hash_of(*readings: Reading) -> str:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _provide(
-    scene: CatalogScene, file: RemoteFile, *, base: str | None = None, say: Say = print
-) -> Path:
-    """The checked file, from a folder or the network."""
-    path = find(scene, file)
-    if path is None:
-        searched = " and ".join(map(str, folders()))
-        if is_offline():
-            raise DataError(
-                f"{scene.name}: {file.name} is not in {searched}, and HSI_OFFLINE forbids the "
-                f"download of {file.url(base)}; put it into {folders()[0] / scene.name}."
-            )
-        check = None if file.has_hash else lambda part: _check_content(scene, file, part)
-        path = fetch(
-            file, writable_folder(scene.name) / scene.name, base=base, check=check, say=say
-        )
-    if wrong := hash_error(path, file):
-        raise DataError(
-            f"{path}: corrupt or not the published file: {wrong}; delete it and download it again "
-            f"with `python -m hsi datasets --download {scene.name}`."
-        )
-    if not file.has_hash:
-        _check_record(scene, file, path)
-    return path
-
-
-def writable_folder(owner: str) -> Path:
-    """The first data folder that can be written, made or not.
-
-    Args:
-        owner: what is to be written, for the text of the error.
-    """
-    for folder in folders():
-        nearest = next(f for f in (folder, *folder.parents) if f.exists())
-        if _is_writable(nearest):
-            return folder
-    raise OutputError(
-        f"{owner}: no folder for the download can be written; tried "
-        f"{', '.join(map(str, folders()))}; set HSI_DATASETS to one that can."
-    )
-
-
-def _is_writable(folder: Path) -> bool:
-    """A folder without any write bit is meant to stay as it is, even for root, who could write."""
-    bits = folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-    return bool(bits) and folder.is_dir() and os.access(folder, os.W_OK)
-
-
-def _check_content(scene: CatalogScene, file: RemoteFile, path: Path) -> None:
-    """What can be known of a file without a published hash: its array has the scene's shape."""
-    is_labels = file == scene.labels
-    key = scene.labels_key if is_labels else scene.cube_key if file == scene.cube else scene.raw_key
-    shape = read_file(path, key, kind="labels" if is_labels else "cube").array.shape
-    if shape[:2] != scene.shape[:2] or (file == scene.cube and shape != scene.shape):
-        raise DataError(f"{path}: expected {scene.shape} (rows, cols, bands), got {shape}.")
-
-
-def _check_record(scene: CatalogScene, file: RemoteFile, path: Path) -> None:
-    """Compare with the hash of the first use, or record it where the folder can be written."""
-    record = path.with_name(RECORD)
-    try:
-        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        recorded = known.get(path.name)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{record}: not a record of hashes; delete it.") from error
-    got = sha256_of(path)
-    if recorded is None:
-        _check_content(scene, file, path)
-        if _is_writable(path.parent):
-            write_json(record, {**known, path.name: got})
-    elif recorded != got:
-        raise DataError(
-            f"{path}: changed since its first use (sha256 {got[:12]}..., was {recorded[:12]}...); "
-            f"download it again, or delete {record.name} beside it if the change is meant."
-        )

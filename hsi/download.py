@@ -37,11 +37,13 @@ class RemoteFile:
         path: below the base address, for example "/c/c4/Indian_pines_gt.mat".
         sha256: of the bytes; "" where not known.
         git_blob: git's id of the bytes (`git hash-object`); "" where not known.
+        page: where a person gets the file, which then is never downloaded; "" of other files.
     """
 
     path: str
     sha256: str = ""
     git_blob: str = ""
+    page: str = ""
 
     @property
     def name(self) -> str:
@@ -52,7 +54,12 @@ class RemoteFile:
         return bool(self.sha256 or self.git_blob)
 
     def url(self, base: str | None = None) -> str:
-        """The address; `base`, else $HSI_MIRROR, else the publisher's own server."""
+        """The address; `base`, else $HSI_MIRROR, else the publisher's own server.
+
+        Of a file that is placed by hand, the page to get it from.
+        """
+        if self.page:
+            return self.page
         return (base or os.environ.get("HSI_MIRROR") or BASE_URL).rstrip("/") + self.path
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsi.errors import DataError
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -37,7 +39,16 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Accuracy:
-    """Score predictions; `truth` and `predicted` are (n,) class indices 0..classes-1, n > 0."""
+    """Score predictions; `truth` and `predicted` are (n,) class indices 0..classes-1.
+
+    Raises:
+        DataError: no samples.
+    """
+    if not len(truth):
+        raise DataError(
+            "accuracy: expected test samples, got none; choose another split, smaller patches or "
+            "fewer training samples."
+        )
     matrix = confusion_matrix(truth, predicted, classes)
     total = matrix.sum()
     right = np.trace(matrix)
@@ -49,6 +60,23 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Accuracy
     kappa = (oa - chance) / (1 - chance) if chance < 1 else 0.0
     low, high = wilson_interval(int(right), int(total))
     return Accuracy(float(oa), low, high, float(np.nanmean(recall)), float(kappa), recall, matrix)
+
+
+def f1_scores(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each class: (classes, classes) counts -> (classes,), 0..1.
+
+    2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall (van Rijsbergen 1979). NaN
+    for a class that the truth does not hold.
+    """
+    right = np.diag(confusion).astype(float)
+    true, answered = confusion.sum(axis=1), confusion.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.where(true > 0, 2 * right / (true + answered), np.nan)
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean F1 over the classes that occur in the truth, 0..1: each class counts once, as in AA."""
+    return float(np.nanmean(f1_scores(confusion)))
 
 
 def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:

@@ -7,6 +7,7 @@ layers allow that; otherwise, and for files that show no layers, patch by patch 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +27,10 @@ Forward = Callable[[np.ndarray], np.ndarray]
 One with an attribute `network`, a `tf_keras` model, can take a scene in one pass.
 """
 
-STRIP_BYTES = 1 << 25
+STRIP_BYTES = 1 << 26
 """Of the largest map of a layer over a strip; what is in memory at once is a few times that."""
 
-STRIP_PIXELS = 1 << 14
+STRIP_PIXELS = 1 << 15
 """Pixels of a strip at most."""
 
 CHECKED = 16
@@ -79,10 +80,24 @@ def scores(
     return np.concatenate(parts).astype(np.float32, copy=False)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a network goes over scenes; made by `way_of`, once for many scenes or tiles.
+
+    Attributes:
+        slid: the network over whole images; None where it has to see patches.
+        reason: why that is.
+    """
+
+    slid: FullyConvolutional | None
+    reason: str = ""
+
+
 def class_map(
     forward: Forward,
     patches: Patches,
     *,
+    way: Way | None = None,
     batch_size: int = 1024,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
@@ -92,7 +107,8 @@ def class_map(
     Arguments as of `scene_scores`.
     """
     found = np.empty((patches.rows, patches.cols), np.int32)
-    for strip, values in scene_scores(forward, patches, batch_size=batch_size, seed=seed, say=say):
+    options: dict[str, Any] = {"way": way, "batch_size": batch_size, "seed": seed, "say": say}
+    for strip, values in scene_scores(forward, patches, **options):
         found[strip.place] = values.argmax(axis=-1)
     return found
 
@@ -101,6 +117,7 @@ def scene_scores(
     forward: Forward,
     patches: Patches,
     *,
+    way: Way | None = None,
     batch_size: int = 1024,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
@@ -114,11 +131,13 @@ def scene_scores(
     Args:
         forward: the classifier of patches.
         patches: of the prepared scene.
+        way: from an earlier scene or tile; None finds it out.
         batch_size: patches at once, where they have to be cut.
         seed: of the pixels that are checked.
         say: told which way was taken, in one line.
     """
-    slid, reason = _slid(forward, patches)
+    way = way or way_of(forward, patches.patch_size)
+    slid, reason = way.slid, way.reason
     most = STRIP_PIXELS
     if slid is not None:
         most = max(min(most, STRIP_BYTES // (4 * slid.values)), 1)
@@ -159,17 +178,17 @@ def batches(pixels: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield pixels[start : start + batch_size]
 
 
-def _slid(forward: Any, patches: Patches) -> tuple[FullyConvolutional | None, str]:
-    """The network over strips; or None, and why."""
+def way_of(forward: Any, patch_size: int) -> Way:
+    """Whether a classifier can be slid over whole images, for patches of this side."""
     network = getattr(forward, "network", None)
     if network is None:
-        return None, "the file shows no layers"
+        return Way(None, "the file shows no layers")
     from hsi.explain.fully_convolutional import fully_convolutional
 
     try:
-        return fully_convolutional(network, patches.patch_size), ""
+        return Way(fully_convolutional(network, patch_size))
     except ModelError as error:
-        return None, str(error)
+        return Way(None, str(error))
 
 
 def _cut(slid: FullyConvolutional) -> str:

@@ -19,7 +19,8 @@ from hsi.errors import SettingsError
 from hsi.image_sets import FOLDER, STANDARD, ImageSamples, ImageScaling, open_image_set
 from hsi.parts import Augment, Part
 from hsi.patches import Patches, check_patch_size, turned
-from hsi.readers import read_array
+from hsi.readers.bad_bands import bands_to_drop
+from hsi.readers.labels import read_labels
 from hsi.scene import Scene
 from hsi.settings import Settings
 from hsi.split import Amount, Split, make_split
@@ -133,17 +134,7 @@ class Samples:
             f"{counts[1]} validation, {counts[2]} test pixels; leakage {100 * split.leakage:.1f} % "
             f"at patch {split.patch_size}.",
         ]
-        facts = self.preparation.summary()
-        if "explained_variance" in facts:
-            lines.append(
-                f"PCA: {facts['components']} components, {facts['explained_variance']:.2%} of "
-                "variance."
-            )
-        elif "relative_reconstruction_error" in facts:
-            lines.append(
-                f"NMF: {facts['components']} components, relative reconstruction error "
-                f"{facts['relative_reconstruction_error']:.2%}."
-            )
+        lines.extend(bands.describe(self.preparation, scene.sensor_bands(), scene.wavelengths))
         if self.clipped:
             lines.append(
                 f"Outliers: {self.clipped} values of the scene are clipped to the fitted range."
@@ -184,7 +175,7 @@ class Samples:
                 "notes": list(split.notes),
             },
             "preparation": {
-                **self.preparation.summary(),
+                **bands.facts(self.preparation, scene.sensor_bands(), waves),
                 "notes": list(self.preparation.notes),
             },
         }
@@ -210,7 +201,6 @@ def open_samples(
     """
     scene = open_selected_scene(settings, say=say)
     check_patch_size(patch_size, scene.rows, scene.cols)
-    shape = scene.cube.shape
     split = make_split(
         scene,
         method=settings.split,
@@ -219,8 +209,8 @@ def open_samples(
         patch_size=patch_size,
         block_size=settings.block_size,
         seed=settings.seed,
-        train_labels=_label_map(settings.train_labels, shape, say),
-        test_labels=_label_map(settings.test_labels, shape, say),
+        train_labels=_label_map(settings.train_labels, scene, say),
+        test_labels=_label_map(settings.test_labels, scene, say),
     )
     if preparation is None:
         preparation = bands.fit(
@@ -229,8 +219,11 @@ def open_samples(
             scaling=settings.scaling,
             band_selection=settings.band_selection,
             components=settings.components,
+            labels=scene.labels,
             seed=settings.seed,
         )
+    # A pixel without data is 0 after scaling: under standard scaling the training mean.
+    scene = scene.fill_no_data(preparation.offset)
     patches = Patches(bands.apply(preparation, scene.cube), patch_size)
     return Samples(scene, split, preparation, patches)
 
@@ -238,9 +231,24 @@ def open_samples(
 def open_selected_scene(settings: Settings, *, say: Say = print) -> Scene:
     """The scene that settings name, checked, with the wanted classes and bands."""
     scene = open_scene(settings.dataset, labels=settings.labels, like=settings.like, say=say)
-    scene.check(dropping=settings.drop_bands)
-    if settings.drop_bands:
-        scene = scene.drop_bands(settings.drop_bands)
+    dropped, line = bands_to_drop(
+        settings.drop_bands,
+        bands=scene.bands,
+        bad=scene.bad_bands,
+        wavelengths=scene.wavelengths,
+        exact=not (scene.wavelengths_approximate or scene.synthetic),
+    )
+    if line:
+        say(f"{scene.name}: {line}")
+    scene = scene.mask_no_data(dropping=dropped)
+    if scene.no_data is not None:
+        say(
+            f"{scene.name}: {np.count_nonzero(scene.no_data)} of {scene.no_data.size} pixels hold "
+            "no data; they are unlabelled and the centre of no patch."
+        )
+    scene.check(dropping=dropped)
+    if dropped:
+        scene = scene.drop_bands(dropped)
     if settings.classes:
         scene = scene.keep_classes(class_numbers(scene, settings.classes))
     return scene
@@ -267,10 +275,12 @@ def class_numbers(scene: Scene, wanted: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(numbers))
 
 
-def _label_map(spec: str | None, shape: tuple[int, ...], say: Say) -> np.ndarray | None:
+def _label_map(spec: str | None, scene: Scene, say: Say) -> np.ndarray | None:
+    """A label map of a given split; pixels without data are in none."""
     if spec is None:
         return None
-    return read_array(spec, kind="labels", shape=shape, say=say).array
+    found = read_labels(spec, shape=scene.cube.shape, georeference=scene.georeference, say=say)
+    return found.array if scene.no_data is None else np.where(scene.no_data, 0, found.array)
 
 
 def open_images(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hsi.errors import DataError
+from hsi.georeference import Georeference
 
 MOST_CLASSES = 255
 """A label map with more values than this is taken for something else (a band, an index)."""
@@ -33,6 +34,11 @@ class Scene:
         sha256: hash of the data itself, or of its files; "" where not computed.
         synthetic: True for a generated scene; every output then says so.
         wavelengths_approximate: True where the wavelengths are a linear approximation.
+        georeference: the grid of the pixels on the Earth, or None.
+        bad_bands: 1-based numbers, of the cube, of bands that its file marks as bad.
+        no_data_value: what pixels without data hold, as the file says, or None.
+        no_data: (rows, cols) bool, the pixels without data; None before `mask_no_data`, or where
+            there are none. They have no label.
     """
 
     name: str
@@ -46,6 +52,10 @@ class Scene:
     sha256: str = ""
     synthetic: bool = False
     wavelengths_approximate: bool = False
+    georeference: Georeference | None = None
+    bad_bands: tuple[int, ...] = ()
+    no_data_value: float | None = None
+    no_data: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.cube.ndim != 3:
@@ -123,14 +133,45 @@ class Scene:
             )
         kept = np.setdiff1d(np.arange(self.bands), np.asarray(numbers) - 1)
         sensor_bands = self.sensor_bands()
+        bad = np.flatnonzero(np.isin(kept + 1, self.bad_bands)) + 1
         return replace(
             self,
             cube=self.cube[:, :, kept],
+            bad_bands=tuple(bad.tolist()),
             wavelengths=None if self.wavelengths is None else self.wavelengths[kept],
             removed_bands=tuple(
                 sorted({*self.removed_bands, *(int(sensor_bands[n - 1]) for n in numbers)})
             ),
         )
+
+    def mask_no_data(self, *, dropping: Sequence[int] = ()) -> Scene:
+        """The same scene with `no_data` found, see `without_data`, and these pixels unlabelled.
+
+        Args:
+            dropping: 1-based numbers of bands that `drop_bands` will leave out; not looked at.
+        """
+        if self.no_data_value is None and self.cube.dtype.kind != "f":
+            return self
+        kept = np.setdiff1d(np.arange(self.bands), np.asarray(dropping, int) - 1)
+        empty = np.zeros(self.labels.shape, bool)
+        for row, chunk in _row_chunks(self.cube):
+            looked_at = chunk if len(kept) == self.bands else chunk[:, :, kept]
+            empty[row : row + len(chunk)] = without_data(looked_at, self.no_data_value)
+        if not empty.any():
+            return self
+        return replace(self, no_data=empty, labels=np.where(empty, 0, self.labels))
+
+    def fill_no_data(self, spectrum: np.ndarray) -> Scene:
+        """The same scene with this spectrum, (bands,), in every pixel without data.
+
+        Of whole-numbered cubes it is rounded. The patches of their neighbours hold it then.
+        """
+        if self.no_data is None:
+            return self
+        cube = np.array(self.cube)
+        whole = cube.dtype.kind in "iu"
+        cube[self.no_data] = (np.rint(spectrum) if whole else spectrum).astype(cube.dtype)
+        return replace(self, cube=cube)
 
     def sensor_bands(self) -> np.ndarray:
         """The 1-based number, in the sensor's own list, of each band of the cube; (bands,) int."""
@@ -155,11 +196,12 @@ class Scene:
                 "save it as integers or floats."
             )
         if not (self.labels > 0).any():
+            without = "" if self.no_data is None else f", {self.no_data.sum()} hold no data"
             raise DataError(
-                f"{self.name}: no pixel is labelled, all {self.labels.size} are 0; expected class "
-                "numbers from 1: name another label map with --labels."
+                f"{self.name}: no pixel is labelled, all {self.labels.size} are 0{without}; "
+                "expected class numbers from 1: name another label map with --labels."
             )
-        low, high = _extremes(self.cube)
+        low, high = _extremes(self.cube, self.no_data)
         looked_at = ~np.isin(np.arange(1, self.bands + 1), np.asarray(dropping, int))
         finite = np.isfinite(low) & np.isfinite(high)
         if (bad := np.flatnonzero(looked_at & ~finite)).size:
@@ -176,6 +218,8 @@ class Scene:
         count, first = 0, None
         for row, chunk in _row_chunks(self.cube):
             wrong = ~np.isfinite(chunk[:, :, bad])
+            if self.no_data is not None:
+                wrong[self.no_data[row : row + len(chunk)]] = False
             count += int(wrong.sum())
             if first is None and wrong[:, :, 0].any():
                 down, col = np.argwhere(wrong[:, :, 0])[0]
@@ -202,13 +246,42 @@ def _row_chunks(cube: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, np.asarray(cube[start : start + rows])
 
 
-def _extremes(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_data(pixels: np.ndarray, value: float | None) -> np.ndarray:
+    """Where pixels hold no data: (..., bands) of any real type -> (...) bool.
+
+    That is where every band is NaN or holds `value`. Any band is enough where that is not 0: 0 may
+    be a dark pixel's count, -9999 or a declared NaN is none.
+    """
+    empty: np.ndarray = np.asarray(holds(pixels, np.nan).all(axis=-1))
+    if value is None:
+        return empty
+    marked = holds(pixels, value)
+    return empty | (marked.all(axis=-1) if value == 0 else marked.any(axis=-1))
+
+
+def holds(values: np.ndarray, value: float) -> np.ndarray:
+    """Where values of any real type are this one, which may be NaN or none that they can be."""
+    same: np.ndarray
+    if values.dtype.kind == "f":
+        same = np.isnan(values) if np.isnan(value) else np.equal(values, value)
+    elif float(value).is_integer():
+        same = np.equal(values, int(value))
+    else:
+        same = np.zeros(values.shape, bool)
+    return same
+
+
+def _extremes(cube: np.ndarray, without: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest value of each band, two arrays (bands,); NaN where a band holds one.
 
-    They tell whether a band is finite as well, so that no second pass is needed for it.
+    They tell whether a band is finite as well, so that no second pass is needed for it. Pixels of
+    `without`, (rows, cols) bool, do not count.
     """
     lows, highs = [], []
-    for _, chunk in _row_chunks(cube):
-        lows.append(chunk.min(axis=(0, 1)))
-        highs.append(chunk.max(axis=(0, 1)))
+    for row, chunk in _row_chunks(cube):
+        if without is not None:
+            chunk = chunk[~without[row : row + len(chunk)]][None]
+        if chunk.shape[1]:
+            lows.append(chunk.min(axis=(0, 1)))
+            highs.append(chunk.max(axis=(0, 1)))
     return np.min(lows, axis=0), np.max(highs, axis=0)

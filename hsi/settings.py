@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsi import image_sets
-from hsi.bands import REDUCERS, SCALINGS
+from hsi.bands import REDUCERS, SCALINGS, reducer_name
 from hsi.catalog import CATALOG, SYNTHETIC, looks_like_path, scene_name
 from hsi.errors import SettingsError, one_of
 from hsi.image_sets import IMAGE_SETS, image_set_name
@@ -74,7 +74,7 @@ class Settings:
     labels: str | None = None
     like: str | None = None
     classes: tuple[str, ...] = ()
-    drop_bands: tuple[int, ...] = ()
+    drop_bands: tuple[int | str, ...] = ()
     scaling: str = "standard"
     band_selection: str | None = None
     components: int | None = None
@@ -142,6 +142,9 @@ class Settings:
     start_from: str | None = None
 
     def __post_init__(self) -> None:
+        if self.band_selection is not None:
+            name = reducer_name(self.band_selection)
+            object.__setattr__(self, "band_selection", None if name == "none" else name)
         if self.train_fraction is None:
             object.__setattr__(self, "train_fraction", 1.0 if self.of_images else TRAIN_FRACTION)
         if self.epochs is None:
@@ -231,10 +234,12 @@ def _check_fold_preparation(settings: Settings) -> None:
             "quantize_folder: takes the models of an earlier run as they are; omit "
             "--fold_preparation."
         )
-    if settings.band_selection == "NMF":
+    method = REDUCERS.get(settings.band_selection or "none")
+    if method and method.kind != "affine":
         raise SettingsError(
-            "fold_preparation: NMF cannot be folded into a network, its weights are no linear map "
-            "of the bands; expected PCA or no band selection."
+            f"fold_preparation: {settings.band_selection} cannot be folded into a network, its "
+            "components are no affine map of the bands; expected PCA, another affine method, a "
+            "selection or none."
         )
     if settings.scaling == "none" and settings.band_selection is None:
         raise SettingsError(
@@ -298,7 +303,7 @@ def _check_training(settings: Settings) -> None:
     _check_model(settings)
     chosen = settings.network
     _check_data(settings)
-    one_of(settings.band_selection or "none", REDUCERS, what="band_selection")
+    one_of(settings.band_selection or "none", ("none", *REDUCERS), what="band_selection")
     one_of(settings.split, METHODS, what="split")
     one_of(settings.pretrain, PRETRAININGS, what="pretrain")
     one_of(settings.strategy, STRATEGIES, what="strategy")
@@ -338,7 +343,7 @@ def _check_training(settings: Settings) -> None:
             f"for example --components 20."
         )
     if settings.components is not None and not settings.band_selection:
-        raise SettingsError("components: expected together with --band_selection PCA or NMF.")
+        raise SettingsError("components: expected together with --band_selection METHOD.")
     if settings.split == "given" and not settings.train_labels:
         raise SettingsError("split given: expected --train_labels FILE (and --test_labels FILE).")
     if settings.split != "given" and (settings.train_labels or settings.test_labels):

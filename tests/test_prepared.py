@@ -195,7 +195,7 @@ def some_fits(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_weights_are_those_of_nnls():
-    from hsi.explain.prepared import NonNegativeFit
+    from hsi.explain.reductions import NonNegativeFit
 
     axes, pixels = some_fits()
     weights, positive = NonNegativeFit(axes).forward(pixels)
@@ -207,7 +207,7 @@ def test_the_weights_are_those_of_nnls():
 
 def test_pixels_of_nearly_one_ray_need_not_have_one_set():
     """Right at the kinks: the set of the first pixel of a ray does not hold for the others."""
-    from hsi.explain.prepared import NonNegativeFit, _rays
+    from hsi.explain.reductions import NonNegativeFit, _rays
 
     axes, pixels = some_fits()
     edges = []
@@ -228,7 +228,7 @@ def test_pixels_of_nearly_one_ray_need_not_have_one_set():
 
 
 def test_slopes_go_back_as_through_least_squares_on_the_set_of_nnls():
-    from hsi.explain.prepared import NonNegativeFit
+    from hsi.explain.reductions import NonNegativeFit
 
     axes, pixels = some_fits()
     fit = NonNegativeFit(axes)
@@ -241,7 +241,7 @@ def test_slopes_go_back_as_through_least_squares_on_the_set_of_nnls():
 
 
 def test_axes_that_are_parallel_do_not_break_the_way_back():
-    from hsi.explain.prepared import NonNegativeFit
+    from hsi.explain.reductions import NonNegativeFit
 
     axes, pixels = some_fits()
     fit = NonNegativeFit(np.concatenate([axes, 2 * axes[:3]]))

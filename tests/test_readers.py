@@ -272,7 +272,6 @@ DATA = some_cube().tobytes()
         (None, [450, 550, 650, 850], [450, 550, 650, 850]),
         ("Unknown", [0.45, 0.55, 0.65, 2.5], [450, 550, 650, 2500]),
         ("Index", [1, 2, 3, 4], None),
-        ("GHz", [1, 2, 3, 4], None),
         ("nm", [450, 550, 650], None),
         ("nm", [450, 550, 650, "x"], None),
     ],
@@ -292,6 +291,23 @@ def test_envi_wavelengths_are_nm(
         assert len(said) == 1  # not dropped in silence
     else:
         np.testing.assert_allclose(read.wavelengths, expected)
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "said"),
+    [
+        ("GHz", [450, 550, 650, 850], ["'GHz'", "Micrometers"]),
+        ("Nanometers", [0.45, 0.55, 0.65, 0.85], ["0.45 to 0.85", "'Nanometers'", "100"]),
+        ("Micrometers", [450, 550, 650, 850], ["450 to 850", "'Micrometers'"]),
+    ],
+)
+def test_envi_units_that_cannot_be_right(
+    tmp_path: Path, unit: str, values: list, said: list[str]
+) -> None:
+    listed = "{" + ", ".join(map(str, values)) + "}"
+    text = refusal(write_envi(tmp_path, DATA, wavelength=listed, wavelength_units=unit))
+    for word in said:
+        assert word in text, text
 
 
 def test_envi_classification_as_labels(tmp_path: Path) -> None:

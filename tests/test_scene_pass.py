@@ -101,6 +101,42 @@ def padded_inside(x):
     return layers.Flatten()(layers.MaxPooling2D(2, padding="same")(x))
 
 
+def pooled_padded(x):
+    """9 -> 7 -> 4 -> 2 -> 1: the last windows of the pools lie half on padding."""
+    x = layers.Conv2D(6, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.Conv2D(5, 3, activation="relu")(x)
+    x = layers.AveragePooling2D(2, padding="same")(x)
+    return layers.Dense(4, activation="relu")(layers.Flatten()(x))
+
+
+def pools_padded_on_both_sides(x):
+    """Padding before the first position as well, and steps that are uneven at the ends."""
+    x = layers.Conv2D(6, 2, activation="relu")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.AveragePooling2D(3, strides=1, padding="same")(x)
+    x = layers.Cropping2D(((1, 0), (0, 1)))(x)
+    x = layers.Conv2D(5, 2, activation="tanh")(x)
+    return layers.GlobalMaxPooling2D()(x)
+
+
+def forms_side_by_side(x):
+    """Layers that take no map of several forms, and those that merge two."""
+    x = layers.Conv2D(6, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.Concatenate()([layers.Dense(3)(x), layers.Add()([x, layers.ReLU()(x)])])
+    return layers.Flatten()(layers.DepthwiseConv2D(2)(x))
+
+
+def dense_to_dense(x):
+    """Linear layers behind a flat map: one product where that is less work, two where it is not."""
+    x = layers.Flatten()(layers.Conv2D(6, 3, activation="relu")(x))
+    x = layers.Dense(7, use_bias=False)(layers.Dropout(0.5)(x))
+    x = layers.Dense(300)(layers.Dense(5)(x))
+    return layers.Dense(4, activation="relu")(x)
+
+
 def functions(x):
     x = layers.Conv2D(6, 3)(x)
     return layers.Flatten()(tf.nn.relu(x) + x)
@@ -108,7 +144,8 @@ def functions(x):
 
 BODIES = (
     cao, map_laid_flat, pooled_with_rest, pooled_twice, strided, branches, weighed_channels, nested,
-    padded_inside, functions,
+    padded_inside, pooled_padded, pools_padded_on_both_sides, forms_side_by_side, dense_to_dense,
+    functions,
 )  # fmt: skip
 
 
@@ -173,7 +210,8 @@ def test_a_network_of_free_sizes_is_slid_over_patches_of_any_size(side):
 
 
 def test_it_says_from_which_layer_on_patches_have_windows_of_their_own():
-    for body, layer in ((cao, 3), (padded_inside, 2), (pooled_twice, None), (branches, None)):
+    cuts = ((cao, None), (map_laid_flat, 5), (padded_inside, 2), (pooled_padded, None))
+    for body, layer in (*cuts, (pooled_twice, None), (branches, None)):
         model = network(body)
         expected = "" if layer is None else model.layers[layer].name
         assert fully_convolutional(model, 9).cut == expected
@@ -184,10 +222,20 @@ def test_the_networks_of_the_table_slide_as_far_as_they_are_not_padded():
     assert fully_convolutional(NETWORKS["cao"].build((5, 5, CHANNELS), 3, seed=0), 5).cut == ""
     pooled = drawn(NETWORKS["cao_pooled"].build(shape, 3, seed=0))
     slid, images = fully_convolutional(pooled, 9), images_of(1, 11, 10)
-    assert slid.cut == "pool_1"
+    assert slid.cut == ""
     np.testing.assert_allclose(slid(images), at_every_window(pooled, images, 9), atol=1e-5)
     with pytest.raises(ModelError, match=r"block1_conv1 needs the borders of each patch"):
         fully_convolutional(NETWORKS["vgg"].build(shape, 3, seed=0), 9)
+
+
+def test_the_work_of_a_pass_is_counted():
+    """Of cao by hand; of pools with padding each tap once for each form that it reads."""
+    slid = fully_convolutional(NETWORKS["cao"].build((9, 9, CHANNELS), 3, seed=0), 9)
+    folded = 5 * 5 * 200 * 3  # the three dense layers are one linear map
+    assert slid.macs == 9 * CHANNELS * 300 + 9 * 300 * 200 + folded
+    pooled = fully_convolutional(network(pooled_padded), 9)
+    dense = 5 * 4 + 4 * CLASSES
+    assert pooled.macs == 9 * CHANNELS * 6 + 16 * 6 * 5 + dense
 
 
 def test_networks_that_cannot_be_slid_are_refused_with_a_reason():

@@ -11,7 +11,7 @@ from hsi.version import __version__
 @guarded
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m hsi VERB`."""
-    from hsi.cli import bits, compare, datasets, report, study, survey
+    from hsi.cli import bits, classify, compare, datasets, evaluate, report, study, survey
 
     parser = Parser(prog="python -m hsi", description=__doc__)
     parser.add_argument("--version", action="version", version=f"hsi {__version__}")
@@ -22,6 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = verbs.add_parser("study", help="many runs over a grid of settings")
     study.add_arguments(verb)
     verb.set_defaults(run=study.run)
+    verb = verbs.add_parser("classify", help="the class of every pixel of a scene, as a map")
+    classify.add_arguments(verb)
+    verb.set_defaults(run=classify.run)
+    verb = verbs.add_parser("evaluate", help="networks over seeds and splits, as a table")
+    evaluate.add_arguments(verb)
+    verb.set_defaults(run=evaluate.run)
     verb = verbs.add_parser("compare", help="model files against the first, on the same samples")
     compare.add_arguments(verb)
     verb.set_defaults(run=compare.run)

@@ -18,7 +18,11 @@ EMBEDDED = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this verb."""
     parser.add_argument(
-        "--download", metavar="NAME", nargs="+", default=[], help="fetch these scenes, or `all`"
+        "--download",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="fetch these scenes, or `all` that can be fetched",
     )
     parser.add_argument(
         "--raw", action="store_true", help="fetch the file with every band of the sensor instead"
@@ -32,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: unknown name, failed download, folder that cannot be written.
     """
-    names = list(CATALOG) if arguments.download == ["all"] else arguments.download
+    public = [name for name, scene in CATALOG.items() if not scene.cube.page]
+    names = public if arguments.download == ["all"] else arguments.download
     for name in names:
         for path in download(name, raw=arguments.raw):
             print(path)

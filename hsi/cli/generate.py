@@ -180,7 +180,7 @@ def _add_compression(parser: Parser) -> None:
     )
     add(
         "fold_preparation",
-        "the same networks with scaling and PCA in them, exactly: files that take raw counts",
+        "the same networks with scaling and reduction in them, exactly: files that take raw counts",
         action="store_true",
     )
     add("quantization_aware", "train the trained model with int8 rounding", action="store_true")

@@ -9,9 +9,11 @@ import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hsi.bands import REDUCERS, SCALINGS
+from hsi.bands import REDUCERS, SCALINGS, is_selection, reducer_name
+from hsi.errors import one_of
 from hsi.image_sets import IMAGE_SETS
 from hsi.images import PREPROCESSINGS
+from hsi.readers.bad_bands import WORDS as BAND_WORDS
 from hsi.settings import OPTIONS, TRAIN_FRACTION, Settings
 from hsi.split import METHODS
 
@@ -33,10 +35,13 @@ def whole(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words(text))
 
 
-def band_numbers(text: str) -> tuple[int, ...]:
-    """ "1,104-108" -> (1, 104, 105, 106, 107, 108)."""
-    found: list[int] = []
+def band_numbers(text: str) -> tuple[int | str, ...]:
+    """ "water,1,104-106" -> ("water", 1, 104, 105, 106)."""
+    found: list[int | str] = []
     for word in words(text):
+        if word.isalpha():
+            found.append(one_of(word.lower(), BAND_WORDS, what="kind of band"))
+            continue
         first, _, last = word.partition("-")
         found.extend(range(int(first), int(last or first) + 1))
     return tuple(found)
@@ -86,10 +91,20 @@ def add_data(parser: argparse.ArgumentParser, title: str = "data") -> None:
         "Pines, else the embedded synthetic scene; for networks of images digits",
         metavar="NAME|FILE",
     )
-    add("labels", "label map FILE or FILE:KEY of a scene of your own", metavar="FILE")
+    add(
+        "labels",
+        "of a scene of your own: a label map FILE or FILE:KEY, polygons FILE:FIELD (GeoJSON, "
+        "Shapefile, GeoPackage) or a table of pixels (row,col,class)",
+        metavar="FILE",
+    )
     add("like", "catalogue scene whose wavelengths and class names hold for FILE", metavar="NAME")
     add("classes", "published numbers, names or a set (cao9), separated by commas", type=words)
-    add("drop_bands", "1-based bands to leave out, such as 1,104-108", type=band_numbers)
+    add(
+        "drop_bands",
+        "1-based bands to leave out, such as 1,104-108; bad (marked so by the file), water (where "
+        "vapour absorbs), none (default of a file with wavelengths of its own: bad,water)",
+        type=band_numbers,
+    )
     add(
         "scaling",
         f"of every band or colour, fitted on training samples: {', '.join(SCALINGS)}; of images "
@@ -97,8 +112,15 @@ def add_data(parser: argparse.ArgumentParser, title: str = "data") -> None:
         choices=tuple(dict.fromkeys((*SCALINGS, *PREPROCESSINGS))),
     )
     add("image_size", "side of images, in pixels (default: that of the set)", type=int)
-    add("band_selection", "reduce the bands, fitted on training pixels", choices=REDUCERS[1:])
-    add("components", "how many components", type=int)
+    add(
+        "band_selection",
+        "reduce the bands, fitted once on training pixels. Components of all bands: "
+        f"{', '.join(n for n in REDUCERS if not is_selection(n))}; bands of the sensor, kept as "
+        f"they are: {', '.join(filter(is_selection, REDUCERS))}",
+        type=reducer_name,
+        metavar="METHOD",
+    )
+    add("components", "how many components, or bands of a selection", type=int)
     add("split", "blocks with a gap, random (leaks), or given maps", choices=METHODS)
     add(
         "train_fraction",

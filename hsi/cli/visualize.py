@@ -143,7 +143,7 @@ def _add_view(parser: Parser) -> None:
     add("colormap", "of signed maps, by its name in Matplotlib", metavar="NAME")
     add("output", "folder, or a file for one figure (default: in the run)", metavar="DIR|FILE")
     add("name", "what the names of the files begin with (default: the method)", metavar="NAME")
-    add("format", "png, svg, pdf, or npz for the arrays", choices=FORMATS)
+    add("format", "png, svg, pdf, npz for the arrays, or envi for cubes", choices=FORMATS)
     add("sanity", "the method while layer after layer is randomised (Adebayo 2018)",
         action="store_true")  # fmt: skip
     add(
@@ -248,5 +248,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     written = visualize(request)
     if opened:
-        show([path for path in written if path.suffix != ".npz"])
+        show([path for path in written if path.suffix not in (".npz", ".hdr")])
     return 0

@@ -1,27 +1,23 @@
 """A classifier of patches over a whole image in one pass, instead of once for every patch.
 
 Neighbouring patches share most of their pixels, and a layer without padding answers the same for
-both where they overlap. So such layers are slid over the image, and what a patch's own map holds at
-(i, j) is found in the map of the image at
+both where they overlap. So such layers are slid over the image once (`hsi.explain.slid_maps` says
+where a patch's own values are found in what they answer):
 
-    (row + i * step, col + j * step)
+- a convolution without padding, and what looks at one position at a time;
+- pooling, also with padding; global pooling becomes pooling over the size of the patch's map;
+- dense layers behind a map laid flat, which are a convolution as large as the patch's map; those
+  without an activation between them are multiplied with each other first where that is less work.
 
-where (row, col) is the corner of the patch, and `step` is 1 until a layer has strides: that layer
-is slid with stride 1, and all after it read values that lie so many times further apart (dilated
-convolutions; the "filter rarefaction" of Long, Shelhamer and Darrell, "Fully convolutional networks
-for semantic segmentation", 2015). Global pooling becomes pooling over the size of the patch's map.
-
-A layer that sees the border of the patch (padding), or that lays the map flat, takes the windows of
-the map, one for each patch, and from there on the network runs as it does on patches: exact for
-every layer. In networks for small patches little work is left there, mostly dense layers.
+A layer that cannot be slid (a convolution with padding, most reshaping) takes the windows of the
+map, one for each patch, and from there on the network runs as it does on patches: exact for every
+layer. In networks for small patches little work is left there.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -29,6 +25,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.errors import ModelError
+from hsi.explain import slid_maps
+from hsi.explain.flat_maps import FlatMap
+from hsi.explain.slid_maps import SlidMap
 from hsi.explain.walk import all_nodes, run
 
 _SLIDING = (
@@ -44,17 +43,22 @@ _GLOBAL_POOLS = {
     keras.layers.GlobalMaxPooling2D: tf.maximum,
     keras.layers.GlobalAveragePooling2D: tf.add,
 }
-_ELEMENTWISE = (
-    keras.layers.Activation,
-    keras.layers.Dense,
+_NOTHING = (
     keras.layers.Dropout,
-    keras.layers.ELU,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
+    keras.layers.SpatialDropout2D,
+)
+"""What does nothing in inference mode."""
+
+_ELEMENTWISE = (
+    *_NOTHING,
+    keras.layers.Activation,
+    keras.layers.Dense,
+    keras.layers.ELU,
     keras.layers.LeakyReLU,
     keras.layers.ReLU,
     keras.layers.Rescaling,
-    keras.layers.SpatialDropout2D,
 )
 """One position at a time, in inference mode."""
 
@@ -69,29 +73,6 @@ _MERGES = (
 )
 
 
-@dataclass(frozen=True)
-class Spread:
-    """How the map of one patch lies in the map of the image.
-
-    Attributes:
-        rows, cols: size of the map of the patch.
-        down, right: distance of its values in the map of the image.
-    """
-
-    rows: int
-    cols: int
-    down: int = 1
-    right: int = 1
-
-
-@dataclass
-class _Map:
-    """The map of an image (n, rows, cols, channels) with the spread of a patch's map in it."""
-
-    values: tf.Tensor
-    spread: Spread
-
-
 class FullyConvolutional:
     """A patch classifier that is slid over images; made by `fully_convolutional`.
 
@@ -101,11 +82,13 @@ class FullyConvolutional:
             one of more than one position.
         values: most values (of 4 bytes) that a layer reads and makes for a pixel; what a strip of
             pixels takes in memory is about this times their number.
+        macs: multiply-adds of its convolutions and dense layers for a pixel, without the margins
+            of images; those of layers after `cut` are not counted.
     """
 
     def __init__(self, model: keras.Model, patch_size: int) -> None:
         self._model, self.patch_size = model, patch_size
-        self.cut, self.values = "", 0
+        self.cut, self.values, self.macs = "", 0, 0
         channels = model.inputs[0].shape[-1]
         spec = tf.TensorSpec((None, None, None, channels), model.inputs[0].dtype)
         self._compiled = tf.function(self._traced, input_signature=[spec], autograph=False)
@@ -121,7 +104,7 @@ class FullyConvolutional:
     def _traced(self, images: tf.Tensor) -> tf.Tensor:
         walk = _Walk(self._model, images, self.patch_size)
         scores = walk.answers()
-        self.cut, self.values = walk.cut, walk.values
+        self.cut, self.values, self.macs = walk.cut, walk.values, walk.macs
         rows, cols = (tf.shape(images)[axis] - self.patch_size + 1 for axis in (1, 2))
         return tf.reshape(scores, [-1, rows, cols, scores.shape[-1]])
 
@@ -153,159 +136,170 @@ class _Walk:
     """One evaluation of a model on an image: which of its tensors are maps of the image."""
 
     def __init__(self, model: keras.Model, images: tf.Tensor, patch_size: int) -> None:
-        self.cut, self.values = "", 0
+        self.cut, self.values, self.macs = "", 0, 0
         self._model, self._images = model, images
         self._slid = False
-        self._maps: dict[int, _Map] = {}
-        self._mark(images, Spread(patch_size, patch_size))
+        self._known: dict[int, tuple[tf.Tensor, SlidMap | FlatMap]] = {}
+        # The image itself stands for its map; the other tensors of maps are made by `_stands_for`.
+        self._known[id(images)] = images, slid_maps.whole(images, patch_size)
 
     def answers(self) -> tf.Tensor:
         """(patches, classes)"""
-        return run(self._model, self._images, stand_in=self._stand_in)
+        scores = run(self._model, self._images, stand_in=self._stand_in)
+        found = self._found(scores)
+        return self._laid_out(found) if isinstance(found, FlatMap) else scores
 
     def _stand_in(self, name: str, layer: Any) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             tensors = [item for item in tf.nest.flatten((args, kwargs)) if tf.is_tensor(item)]
-            maps = [self._maps.get(id(tensor)) for tensor in tensors]
+            maps = [self._found(tensor) for tensor in tensors]
             if any(maps):
-                found = self._slide(layer, args, maps, kwargs) if all(maps) else None
-                if found is not None:
-                    self._count(maps, found)
-                    if type(layer) in _GLOBAL_POOLS and not layer.keepdims:
-                        return tf.reshape(found.values, [-1, found.values.shape[-1]])
-                    return self._mark(found.values, found.spread)
+                made = self._slide(name, layer, args, maps, kwargs) if all(maps) else None
+                if made is not None:
+                    return made
                 args, kwargs = tf.nest.map_structure(
                     lambda item: self._windows(item, name), (args, kwargs)
                 )
             outputs = layer(*args, **kwargs)
-            self._count(args, outputs)
+            self._count(*args, outputs)
+            if type(layer) is keras.layers.Dense:
+                self.macs += int(layer.kernel.shape.num_elements())
             return outputs
 
         return call
 
-    def _mark(self, values: tf.Tensor, spread: Spread) -> tf.Tensor:
-        """Remember that a tensor is a map; it is held, so that its id stays its own."""
-        self._maps[id(values)] = _Map(values, spread)
-        return values
-
     def _slide(
-        self, layer: Any, args: Any, maps: Sequence[Any], kwargs: dict[str, Any]
-    ) -> _Map | None:
-        """What the layer makes of maps; None where it cannot be slid."""
+        self, name: str, layer: Any, args: Any, maps: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tf.Tensor | None:
+        """A tensor that stands for what the layer makes of maps; None where it cannot be slid."""
+        first = maps[0]
+        if isinstance(first, FlatMap):
+            return self._after_flat(layer, first) if len(maps) == 1 else None
+        if any(isinstance(found, FlatMap) for found in maps):
+            return None
+        if type(layer) is keras.layers.Flatten:
+            if not self._slid:
+                raise _needs_borders(name)
+            return self._stands_for(FlatMap(first))
+        found = self._slid_map(layer, args, maps, kwargs)
+        if found is None:
+            return None
+        self._count(*maps, found)
+        if type(layer) in _GLOBAL_POOLS and not layer.keepdims:
+            return tf.reshape(found.forms[0][0], [-1, found.channels])
+        return self._stands_for(found)
+
+    def _slid_map(
+        self, layer: Any, args: Any, maps: Sequence[SlidMap], kwargs: dict[str, Any]
+    ) -> SlidMap | None:
         kind, first = type(layer), maps[0]
         if getattr(layer, "data_format", "channels_last") not in ("channels_last", None):
             return None
         if kind in _SLIDING and (layer.padding == "valid" or set(layer.kernel_size) == {1}):
-            self._slid = True
-            return _convolved(layer, first)
-        if kind in _POOLS and layer.padding == "valid":
-            return _pooled(layer, first)
+            found = self._convolved(layer, first)
+            self._slid |= found is not None
+            return found
+        if kind in _POOLS:
+            same = layer.padding == "same"
+            return slid_maps.pooled(first, layer.pool_size, layer.strides, _POOLS[kind], same=same)
         if kind in _GLOBAL_POOLS:
-            return _pooled_globally(layer, first)
+            size = len(first.rows), len(first.cols)
+            return slid_maps.pooled(first, size, (1, 1), _GLOBAL_POOLS[kind])
         if kind is keras.layers.Cropping2D:
-            return _cropped(layer, first)
-        if kind in _ELEMENTWISE or _along_channels(layer):
+            return slid_maps.cropped(first, *layer.cropping)
+        if len(maps) == 1 and (kind in _ELEMENTWISE or _along_channels(layer)):
             self._slid |= kind is keras.layers.Dense
-            return _Map(layer(*args, **kwargs), first.spread)
-        alike = all(found.spread == first.spread for found in maps)
+            if kind is keras.layers.Dense:
+                forms = sum(map(len, first.forms))
+                self.macs += forms * int(layer.kernel.shape.num_elements())
+            return first.mapped(lambda values: layer(values, **_options(kwargs)))
+        alike = all(found.axes == first.axes for found in maps)
         if kind in _MERGES and alike and getattr(layer, "axis", -1) in (-1, 3):
-            return _Map(layer(*args, **kwargs), first.spread)
+            return slid_maps.joined(layer, maps)
         return None
+
+    def _convolved(self, layer: Any, given: SlidMap) -> SlidMap | None:
+        window, strides, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
+        steps = slid_maps.even_steps(given, window, dilation)
+        if steps is not None:
+            twin = copy.copy(layer)  # on the same weights; set past Keras, which would track it
+            vars(twin)["strides"], vars(twin)["dilation_rate"] = (1, 1), steps
+            kernels = [weight for weight in layer.weights if len(weight.shape) == 4]
+            self.macs += sum(int(kernel.shape.num_elements()) for kernel in kernels)
+            return slid_maps.evenly_convolved(given, window, strides, dilation, twin)
+        if type(layer) is not keras.layers.Conv2D or layer.groups != 1:
+            return None
+        sums, macs = slid_maps.convolved(given, tf.identity(layer.kernel), strides, dilation)
+        self.macs += macs
+        return sums.mapped(lambda values: _finished(layer, values))
+
+    def _after_flat(self, layer: Any, given: FlatMap) -> tf.Tensor | None:
+        """What a layer makes of a map laid flat; None where it takes it as it is."""
+        if type(layer) in _NOTHING:
+            return self._stands_for(given)
+        if type(layer) is not keras.layers.Dense or not given.takes(layer):
+            return None
+        found = given.with_dense(layer)
+        if layer.activation is keras.activations.linear:
+            return self._stands_for(found)
+        outputs = self._laid_out(found)
+        return outputs if layer.activation is None else layer.activation(outputs)
+
+    def _laid_out(self, given: FlatMap) -> tf.Tensor:
+        values, macs, held = given.laid_out()
+        self.macs += macs
+        self.values = max(self.values, held)
+        return values
 
     def _windows(self, item: Any, name: str) -> Any:
         """Of a map the window of every patch (patches, rows, cols, channels); others stay."""
-        found = self._maps.get(id(item))
+        found = self._found(item)
         if found is None:
             return item
         if not self._slid:
-            raise ModelError(f"{name} needs the borders of each patch, before any convolution")
-        values, spread = found.values, found.spread
-        rows, cols = (tf.shape(self._images)[axis] - self._patch + 1 for axis in (1, 2))
-        parts = [
-            values[:, i * spread.down :, j * spread.right :][:, :rows, :cols]
-            for i in range(spread.rows)
-            for j in range(spread.cols)
-        ]
-        if len(parts) > 1:
+            raise _needs_borders(name)
+        map_ = found.map if isinstance(found, FlatMap) else found
+        if map_.positions > 1 and getattr(found, "kernel", None) is None:
             self.cut = self.cut or name
-        shape = [-1, spread.rows, spread.cols, values.shape[-1]]
-        return tf.reshape(tf.stack(parts, axis=3) if len(parts) > 1 else parts[0], shape)
+        return self._laid_out(found) if isinstance(found, FlatMap) else found.windows()
 
-    @property
-    def _patch(self) -> int:
-        return self._maps[id(self._images)].spread.rows
+    def _found(self, item: Any) -> SlidMap | FlatMap | None:
+        """The map that a tensor stands for."""
+        known = self._known.get(id(item))
+        return known[1] if known else None
+
+    def _stands_for(self, found: SlidMap | FlatMap) -> tf.Tensor:
+        """A new tensor for a map; both are held, so that its id stays its own."""
+        map_ = found.map if isinstance(found, FlatMap) else found
+        tensor = tf.identity(map_.forms[0][0])
+        self._known[id(tensor)] = tensor, found
+        return tensor
 
     def _count(self, *tensors: Any) -> None:
         """Keep the largest number of values that a layer reads and makes for a pixel."""
         total = 0
         for item in tf.nest.flatten(tensors):
-            if not tf.is_tensor(item) and not isinstance(item, _Map):
-                continue
-            shape = item.values.shape[3:] if isinstance(item, _Map) else item.shape[1:]
-            total += int(np.prod([size or 1 for size in shape]))
+            if isinstance(item, SlidMap):
+                total += item.count
+            elif tf.is_tensor(item):
+                total += int(np.prod([size or 1 for size in item.shape[1:]]))
         self.values = max(self.values, total)
 
 
-def _convolved(layer: Any, given: _Map) -> _Map:
-    """A convolution with stride 1, its kernel as far apart as the values of the patch's map."""
-    spread, strides = given.spread, layer.strides
-    steps = (spread.down, spread.right)
-    extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-    twin = copy.copy(layer)  # on the same weights; set past Keras, which would track it
-    apart = [d * step for d, step in zip(layer.dilation_rate, steps, strict=True)]
-    vars(twin)["strides"], vars(twin)["dilation_rate"] = (1, 1), tuple(apart)
-    return _strided(twin(given.values), spread, extents, strides)
+def _needs_borders(name: str) -> ModelError:
+    return ModelError(f"{name} needs the borders of each patch, before any convolution")
 
 
-def _pooled(layer: Any, given: _Map) -> _Map:
-    found = _reduced(given, layer.pool_size, _POOLS[type(layer)])
-    return _strided(found, given.spread, layer.pool_size, layer.strides)
+def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a layer is told beside its input."""
+    return {name: value for name, value in kwargs.items() if name == "training"}
 
 
-def _pooled_globally(layer: Any, given: _Map) -> _Map:
-    """Over the size of the patch's map, of which one position is left."""
-    spread = given.spread
-    found = _reduced(given, (spread.rows, spread.cols), _GLOBAL_POOLS[type(layer)])
-    return _Map(found, Spread(1, 1, spread.down, spread.right))
-
-
-def _reduced(given: _Map, window: Sequence[int], join: Any) -> tf.Tensor:
-    """Maximum or mean over a window of the patch's map, at every position."""
-    values, spread = given.values, given.spread
-    height, width = window
-    down, right = (height - 1) * spread.down, (width - 1) * spread.right
-    rows, cols = tf.shape(values)[1] - down, tf.shape(values)[2] - right
-    values = reduce(join, [values[:, i * spread.down :][:, :rows] for i in range(height)])
-    parts = [values[:, :, j * spread.right :][:, :, :cols] for j in range(width)]
-    values = reduce(join, parts)
-    return values / (height * width) if join is tf.add else values
-
-
-def _strided(
-    values: tf.Tensor, spread: Spread, window: Sequence[int], strides: Sequence[int]
-) -> _Map:
-    """What stride 1 gave, with the spread that the strides leave to a patch."""
-    sizes = (spread.rows - window[0], spread.cols - window[1])
-    # What a patch's window does not reach any more at its end is cut off, so that every map is as
-    # large as the patches ask for and branches fit each other.
-    over = [
-        size % stride * step
-        for size, stride, step in zip(sizes, strides, (spread.down, spread.right), strict=True)
-    ]
-    rows, cols = (size // stride + 1 for size, stride in zip(sizes, strides, strict=True))
-    values = values[:, : -over[0] or None, : -over[1] or None]
-    return _Map(values, Spread(rows, cols, spread.down * strides[0], spread.right * strides[1]))
-
-
-def _cropped(layer: Any, given: _Map) -> _Map:
-    spread, values = given.spread, given.values
-    (top, bottom), (left, right) = layer.cropping
-    down, across = (
-        slice(before * step, -after * step or None)
-        for before, after, step in ((top, bottom, spread.down), (left, right, spread.right))
-    )
-    size = (spread.rows - top - bottom, spread.cols - left - right)
-    return _Map(values[:, down, across], Spread(*size, spread.down, spread.right))
+def _finished(layer: Any, values: tf.Tensor) -> tf.Tensor:
+    """Bias and activation of a convolution."""
+    if layer.use_bias:
+        values = tf.nn.bias_add(values, layer.bias)
+    return values if layer.activation is None else layer.activation(values)
 
 
 def _along_channels(layer: Any) -> bool:

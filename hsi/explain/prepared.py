@@ -1,20 +1,9 @@
 """Explanations in the sensor's bands: the preparation of the input as a part of the network.
 
-A network behind PCA or NMF takes components, which nobody measures. Here the way from bands to
-components is put in front of it as a differentiable function, and every method then works on bands
-as it works on components: gradients by the chain rule, and whatever shares the score out
-(integrated gradients, occlusion, RISE) shares it out among bands.
-
-PCA is affine. NMF's weights are c = argmin |z - c H|, c >= 0, piecewise linear in the bands z: with
-P the components that are above zero, c_P = (H_P H_P')^-1 H_P z, so that a gradient g_P goes back as
-
-    g_z = H_P' (H_P H_P')^-1 g_P
-
-and components at zero let nothing back. Where P changes c has a kink, and the slope of one side is
-taken, as with a ReLU at zero.
-
-Source: gradients of a constrained minimum: Gould et al., "On differentiating parameterized argmin
-and argmax problems with application to bi-level optimization", 2016.
+A network behind a band reduction takes components, which nobody measures. Here the way from bands
+to components is put in front of it as a differentiable function (`hsi.explain.reductions`), and
+every method then works on bands as it works on components: gradients by the chain rule, and
+whatever shares the score out (integrated gradients, occlusion, RISE) shares it out among bands.
 """
 
 from __future__ import annotations
@@ -25,24 +14,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy.linalg import cho_factor, cho_solve
-from threadpoolctl import threadpool_limits
 
 from hsi.bands import Preparation
 from hsi.errors import ModelError, one_of
 from hsi.explain.affine import Split, behind
 from hsi.explain.keras_layers import layered_of
 from hsi.explain.layered import Layered, LayerInfo, Relu
+from hsi.explain.reductions import KINDS, Steps, shifted
 from hsi.explain.score import Score, score_of
-from hsi.nonnegative import non_negative_weights
 
 SPACES = ("components", "bands", "counts")
-
-Steps = Callable[[tf.Tensor], tf.Tensor]
-"""From inputs of a space (..., bands) to those of the network (..., channels)."""
-
-SAME_RAY = 1e-4
-"""Unit vectors that agree after rounding to this are tried with one set of components."""
+NEWTON_STEPS = 30
 
 
 def through(model: Any, preparation: Preparation, *, space: str = "bands") -> Score:
@@ -76,7 +58,7 @@ def through(model: Any, preparation: Preparation, *, space: str = "bands") -> Sc
     dtype = "float64" if score.dtype == "float64" else "float32"
     steps = _steps(preparation, counts=space == "counts", dtype=dtype, to=score.dtype)
     smooth = score.smooth
-    affine = space == "bands" and preparation.reducer == "PCA"
+    affine = space == "bands" and preparation.kind == "affine"
     return Score(
         _network(score, steps, preparation.channels, affine=affine),
         input_shape=(*score.input_shape[:-1], preparation.bands) if score.input_shape else (),
@@ -92,7 +74,10 @@ def origin(preparation: Preparation, *, space: str = "bands") -> np.ndarray:
     """The spectrum at which every channel of the network's input is zero, (bands,) float64.
 
     As a baseline it is for bands what "zero" is for components, so that both compare a sample with
-    the same point: of standardised inputs the mean over the training pixels.
+    the same point: of standardised inputs the mean over the training pixels. Behind an affine
+    method it is the one nearest to the method's mean; a selection leaves the other bands at zero.
+    Kernel PCA and an autoencoder need not have such a spectrum: then the channels are as near to
+    zero as Newton's steps bring them.
 
     Args:
         preparation: of the network's input.
@@ -103,11 +88,48 @@ def origin(preparation: Preparation, *, space: str = "bands") -> np.ndarray:
     """
     one_of(space, SPACES[1:], what="space")
     spectrum = np.zeros(preparation.bands)
-    if preparation.reducer != "none":
+    if preparation.kind == "non_negative":
         spectrum = preparation.out_offset @ preparation.components
-    if preparation.reducer == "PCA":
-        spectrum = spectrum + preparation.mean
+    elif preparation.kind == "affine":
+        shift = np.linalg.lstsq(preparation.components, preparation.out_offset, rcond=None)[0]
+        spectrum = preparation.mean + shift
+    elif preparation.kind != "none":
+        spectrum = _zero_of(preparation)
     return spectrum * preparation.scale + preparation.offset if space == "counts" else spectrum
+
+
+def _zero_of(preparation: Preparation) -> np.ndarray:
+    """Newton's least steps to a zero of channels that are no affine map; (bands,) scaled."""
+    inner, bias = preparation.inner, preparation.inner_bias
+
+    def channels(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The channels, times `out_scale`, and their slopes (channels, bands)."""
+        if preparation.kind == "kernel":
+            away = inner - spectrum
+            features = np.exp(-bias[0] * (away**2).sum(axis=1))
+            slopes = 2 * bias[0] * features[:, None] * away
+        else:
+            features = np.tanh(inner @ spectrum + bias)
+            slopes = (1 - features**2)[:, None] * inner
+        values = preparation.components @ (features - preparation.mean) - preparation.out_offset
+        return values, preparation.components @ slopes
+
+    if preparation.kind == "kernel":
+        spectrum = inner.mean(axis=0)
+    else:
+        spectrum = np.linalg.lstsq(inner, -bias, rcond=None)[0]
+    values, slopes = channels(spectrum)
+    for _ in range(NEWTON_STEPS):
+        step = np.linalg.lstsq(slopes, -values, rcond=1e-6)[0]
+        while True:  # halved until it helps
+            found, its_slopes = channels(spectrum + step)
+            if np.linalg.norm(found) < np.linalg.norm(values):
+                break
+            step /= 2
+            if np.abs(step).max() <= 1e-9 * max(np.abs(spectrum).max(), 1.0):
+                return spectrum
+        spectrum, values, slopes = spectrum + step, found, its_slopes
+    return spectrum
 
 
 class PreparedLayers:
@@ -154,7 +176,7 @@ class PreparedLayers:
         return PreparedLayers(network, self._steps, self._channels, affine=self._affine)
 
     def affine_split(self, sample_shape: tuple[int, ...]) -> Split | None:
-        """Of PCA and the first layer together; clipped counts and NMF are not affine."""
+        """Of an affine method and the first layer together; clipped counts are not affine."""
         inside = (*sample_shape[:-1], self._channels)
         return behind(self._steps, self._network, inside) if self._affine else None
 
@@ -179,8 +201,7 @@ def _steps(preparation: Preparation, *, counts: bool, dtype: str, to: str) -> St
     """
     found = [_scaling(preparation, dtype)] if counts else []
     if preparation.reducer != "none":
-        reduce_bands = _principal if preparation.reducer == "PCA" else _non_negative
-        found.append(reduce_bands(preparation, dtype))
+        found.append(KINDS[preparation.kind](preparation, dtype))
 
     @tf.autograph.experimental.do_not_convert
     def steps(inputs: tf.Tensor) -> tf.Tensor:
@@ -193,127 +214,5 @@ def _steps(preparation: Preparation, *, counts: bool, dtype: str, to: str) -> St
 
 def _scaling(preparation: Preparation, dtype: str) -> Steps:
     low, high = (bound.astype(dtype) for bound in (preparation.low, preparation.high))
-    scaled = _shifted(preparation.offset, preparation.scale, dtype)
+    scaled = shifted(preparation.offset, preparation.scale, dtype)
     return lambda inputs: scaled(tf.clip_by_value(inputs, low, high))
-
-
-def _shifted(offset: np.ndarray, scale: np.ndarray, dtype: str) -> Steps:
-    """(x - offset) / scale; what rounding does to the offset is made good after the scaling."""
-    near = offset.astype(dtype)
-    factor, rest = (1 / scale).astype(dtype), ((near - offset) / scale).astype(dtype)
-    return lambda inputs: (inputs - near) * factor + rest
-
-
-def _principal(preparation: Preparation, dtype: str) -> Steps:
-    """((x - mean) C' - out_offset) / out_scale; the mean goes first, for small numbers."""
-    near = preparation.mean.astype(dtype)
-    axes = preparation.components.T / preparation.out_scale
-    rest = (near - preparation.mean) @ axes - preparation.out_offset / preparation.out_scale
-    matrix, shift = axes.astype(dtype), rest.astype(dtype)
-    return lambda inputs: tf.tensordot(inputs - near, matrix, 1) + shift
-
-
-def _non_negative(preparation: Preparation, dtype: str) -> Steps:
-    fit = NonNegativeFit(preparation.components)
-    scaled = _shifted(preparation.out_offset, preparation.out_scale, dtype)
-    channels = preparation.channels
-
-    @tf.custom_gradient
-    def weights_of(pixels: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        weights, positive = tf.numpy_function(
-            fit.forward, [pixels], [pixels.dtype, tf.bool], stateful=False
-        )
-        weights.set_shape((pixels.shape[0], channels))
-
-        def backward(upstream: tf.Tensor) -> tf.Tensor:
-            slopes = tf.numpy_function(
-                fit.backward, [upstream, positive], upstream.dtype, stateful=False
-            )
-            slopes.set_shape(pixels.shape)
-            return slopes
-
-        return weights, backward
-
-    def step(inputs: tf.Tensor) -> tf.Tensor:
-        weights = weights_of(tf.reshape(inputs, [-1, preparation.bands]))
-        found = tf.reshape(weights, tf.concat([tf.shape(inputs)[:-1], [channels]], 0))
-        found.set_shape((*inputs.shape[:-1], channels))  # a dense layer must know its inputs
-        return scaled(found)
-
-    return step
-
-
-class NonNegativeFit:
-    """The weights of pixels over non-negative axes, and the way back through them.
-
-    Args:
-        axes: (components, bands), the H of a factorisation.
-    """
-
-    def __init__(self, axes: np.ndarray) -> None:
-        self._axes = np.asarray(axes, np.float64)
-        gram = self._axes @ self._axes.T
-        # As in `non_negative_weights`, so that the slopes are those of its answers.
-        gram[np.diag_indices_from(gram)] += 1e-10 * np.trace(gram) / len(gram)
-        self._gram = gram
-
-    def forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, bands) -> weights (n, components) in the same type, and where they are above zero.
-
-        c(t z) = t c(z) for t > 0, so pixels on one ray from zero (copies, the points of a path from
-        zero, faded pixels) have one set of components above zero. It is found for one of them and
-        tried with the others; where it is wrong, by the conditions of a minimum, they are solved
-        on their own, so the answer is as exact as without.
-        """
-        spectra = np.asarray(pixels, np.float64)
-        first, group = _rays(spectra)
-        weights = non_negative_weights(spectra[first], self._axes)[0][group]
-        others = np.delete(np.arange(len(spectra)), first)
-        if len(others):
-            found, right = self._on_sets(spectra[others] @ self._axes.T, weights[others] > 0)
-            weights[others] = found
-            wrong = others[~right]
-            weights[wrong] = non_negative_weights(spectra[wrong], self._axes)[0]
-        return weights.astype(pixels.dtype), weights > 0
-
-    def backward(self, upstream: np.ndarray, positive: np.ndarray) -> np.ndarray:
-        """Slopes (n, components) of the weights -> slopes (n, bands) of the pixels."""
-        return (self._solve(upstream, positive) @ self._axes).astype(upstream.dtype)
-
-    def _on_sets(self, targets: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights on given sets, and which of the pixels have their minimum there."""
-        weights = self._solve(targets, positive)
-        slack = np.where(positive, 0, weights @ self._gram - targets)
-        least = -1e-12 * np.abs(targets).max(axis=1)
-        return weights, (weights.min(axis=1) >= 0) & (slack.min(axis=1) >= least)
-
-    def _solve(self, right: np.ndarray, positive: np.ndarray) -> np.ndarray:
-        """(H_P H_P')^-1 right_P for the set P of each row, zero elsewhere; float64.
-
-        Rows of one set share its factorisation, and one set at a time is in memory.
-        """
-        solution = np.zeros(right.shape)
-        group = _same_rows(np.packbits(positive, axis=1))[1]
-        order = np.argsort(group, kind="stable")
-        with threadpool_limits(1):  # many small systems: BLAS threads would only wait
-            for rows in np.split(order, np.cumsum(np.bincount(group))[:-1]):
-                members = np.flatnonzero(positive[rows[0]])
-                if len(members):
-                    factor = cho_factor(self._gram[np.ix_(members, members)], check_finite=False)
-                    block = np.ix_(rows, members)
-                    wanted = np.asarray(right[block], np.float64).T
-                    solution[block] = cho_solve(factor, wanted, check_finite=False).T
-        return solution
-
-
-def _rays(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First row of each direction, and the number of its direction for each row."""
-    length = np.linalg.norm(spectra, axis=1, keepdims=True)
-    unit = np.divide(spectra, length, out=np.zeros_like(spectra), where=length > 0)
-    return _same_rows(np.rint(unit / SAME_RAY).astype(np.int16))
-
-
-def _same_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First of each distinct row (d,), and for every row (n,) which of these it is."""
-    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return first, group.reshape(-1)

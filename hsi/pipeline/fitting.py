@@ -6,6 +6,7 @@ that ask for it are refused before anything is written.
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 
 from hsi.errors import SettingsError
@@ -54,11 +55,13 @@ def fit_baseline(job: Job) -> None:
     part, name = job.samples.part("train"), job.network.name
     job.say(f"Fitting {name} to {len(part.pixels)} {job.samples.unit}s.")
     inputs = job.samples.patches.gather(part.pixels)
+    start = time.perf_counter()
     baseline, facts = fit(name, inputs, part.classes, total=job.classes, seed=job.settings.seed)
+    seconds = time.perf_counter() - start
     save(baseline, job.reference)
     row = {
         "parameters": baseline.parameters,
         "macs": baseline.macs,
         "sparsity": 100 * baseline.zeros,
     }
-    record_variant(job, FITTED, variant="trained", row=row, fitted=facts)
+    record_variant(job, FITTED, variant="trained", row=row, fitted=facts, training_seconds=seconds)

@@ -55,6 +55,8 @@ def _looked_at(job: Job) -> tuple[np.ndarray, Augment]:
 
     samples = job.samples
     if isinstance(samples, Samples):
-        black = black_of(samples.preparation)
-        return away_from_test(samples.split), patch_views(black=black)
+        keys, without = away_from_test(samples.split), samples.scene.no_data
+        if without is not None:
+            keys = keys[~without.ravel()[keys]]
+        return keys, patch_views(black=black_of(samples.preparation))
     return samples.part("train").pixels, image_views(moved=samples.augment)

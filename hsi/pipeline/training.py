@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def trained_network(job: Job) -> tuple[keras.Model, dict[str, Any]]:
     settings = job.settings
     strategy = strategy_of(settings.strategy)
     model = job.begun or new_network(settings, job.samples, say=job.say)
-    facts = {}
+    facts: dict[str, Any] = {}
     if settings.pretrain != "none":
         facts["pretraining"] = pretrain_model(job, model)
     trained = model
@@ -91,6 +92,7 @@ def trained_network(job: Job) -> tuple[keras.Model, dict[str, Any]]:
             trained = clone_model(model)
         trained.set_weights(model.get_weights())
         job.say(f"Strategy {settings.strategy}: {strategy.num_replicas_in_sync} devices.")
+    start = time.perf_counter()
     facts["history"] = fit_model(
         job,
         trained,
@@ -99,6 +101,7 @@ def trained_network(job: Job) -> tuple[keras.Model, dict[str, Any]]:
         title=f"Training {job.network.name}",
         strategy=strategy,
     )
+    facts["training_seconds"] = time.perf_counter() - start
     if trained is not model:
         model.set_weights(trained.get_weights())
     return model, facts

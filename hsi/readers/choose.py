@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -116,3 +116,14 @@ def flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def shape_text(shape: tuple[int, ...]) -> str:
     """For example "145 x 145 x 200"."""
     return " x ".join(map(str, shape))
+
+
+def range_text(numbers: Sequence[int]) -> str:
+    """For example "1,104-108" of ascending whole numbers."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

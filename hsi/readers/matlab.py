@@ -88,6 +88,22 @@ def load(path: Path, key: str, head: bytes) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def layout(path: Path, key: str, head: bytes) -> tuple[tuple[int, int, int], np.dtype]:
+    """Of a cube in HDF5: the stored axes of its rows, columns and bands, and its type.
+
+    Raises:
+        DataError: the file is truncated or corrupt.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            item = file[key]
+            return (2, 1, 0) if _is_reversed(path, head, item) else (0, 1, 2), item.dtype
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
 def _check_header(path: Path, head: bytes) -> None:
     """Bytes 124..127 are version 0x0100 and "MI" in the writer's byte order."""
     if len(head) < HEADER_BYTES:
@@ -160,13 +176,31 @@ def _contents_hdf5(path: Path, head: bytes) -> Contents:
 
     try:
         with h5py.File(path, "r") as file:
-            return {
-                name: _describe(item, _is_reversed(path, head, item))
-                for name, item in file.items()
-                if not name.startswith("#")
-            }
+            found: Contents = {}
+            for name, item in file.items():
+                if name.startswith("#"):
+                    continue
+                if isinstance(item, h5py.Group) and "MATLAB_class" not in item.attrs:
+                    found |= _contents_group(name, item) or {name: ((), "group")}
+                else:
+                    found[name] = _describe(item, _is_reversed(path, head, item))
+            return found
     except BROKEN as error:
         raise _broken(path, error) from error
+
+
+def _contents_group(name: str, group: Any) -> Contents:
+    """The arrays in a group that MATLAB did not write, as "group/array"."""
+    import h5py
+
+    found: Contents = {}
+
+    def visit(inner: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[f"{name}/{inner}"] = _describe(item, "MATLAB_class" in item.attrs)
+
+    group.visititems(visit)
+    return found
 
 
 def _is_reversed(path: Path, head: bytes, item: Any) -> bool:
@@ -174,7 +208,7 @@ def _is_reversed(path: Path, head: bytes, item: Any) -> bool:
     return (
         head.startswith(b"MATLAB 7.3")
         or "MATLAB_class" in item.attrs
-        or path.suffix.lower() == ".mat"
+        or (path.suffix.lower() == ".mat" and item.parent.name == "/")
     )
 
 

@@ -98,7 +98,9 @@ def _training(run: Run, rows: Sequence[Mapping[str, str]]) -> Facts:
     found.append(("epochs, at most", str(settings.epochs)))
     found.append(("scaling", str(preparation.get("scaling", settings.scaling))))
     if settings.band_selection:
-        found.append(("bands to components", f"{settings.band_selection}, {settings.components}"))
+        kept = "chosen_bands" in preparation
+        name = "bands kept" if kept else "bands to components"
+        found.append((name, f"{settings.band_selection}, {settings.components}"))
     for name in ("criterion", "granularity", "scope", "schedule"):
         values = sorted({row[name] for row in rows if row[name]})
         if values:

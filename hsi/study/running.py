@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
@@ -17,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hsi.errors import SettingsError, UserError
+from hsi.cluster import client_of
+from hsi.errors import UserError
 from hsi.pipeline import generate
 from hsi.progress import progress
 from hsi.runs import open_run
@@ -136,7 +136,7 @@ def _runner(workers: int, scheduler: str | None, say: Callable[[str], None]) -> 
     if workers == 1 and scheduler is None:
         yield partial(_here, say=say)
         return
-    with _client(workers, scheduler) as client:
+    with client_of(workers, scheduler) as client:
         yield partial(_there, client=client, say=say)
 
 
@@ -193,32 +193,3 @@ def _collect(
                 failed[str(run.output)] = error
                 say(f"{name}: {error}")
     return failed
-
-
-@contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise SettingsError(
-            "--workers and --scheduler need Dask: pip install 'hsi[cluster]'."
-        ) from error
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"scheduler: no Dask cluster answers at {scheduler}: {error}."
-            ) from error
-        with client:
-            yield client
-        return
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    )
-    with cluster, Client(cluster) as client:
-        yield client

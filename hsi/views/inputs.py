@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsi.errors import SettingsError
-from hsi.views import draw, sanity, spectrum, whole_scene
+from hsi.views import cubes, draw, sanity, spectrum, whole_scene
 from hsi.views.arrays import attribution_arrays
 from hsi.views.attributed import Attributed
 from hsi.views.look import Look
@@ -31,6 +31,8 @@ def show(look: Look) -> list[Path]:
     of_samples = [view for view in views if view not in ("spectrum", "scene")]
     if look.request.format == "npz":
         return [look.write_arrays(_arrays(look, _attributed(look)))]
+    if look.request.format == "envi":
+        return cubes.show(look, _attributed(look))
     written: list[Path] = []
     if "spectrum" in views:  # first: it refuses methods without bands, before anything is written
         written += spectrum.show(look)

@@ -13,7 +13,7 @@ from hsi.images import PREPROCESSINGS
 from hsi.models import NETWORKS
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
-FORMATS = (*FIGURE_FORMATS, "npz")
+FORMATS = (*FIGURE_FORMATS, "npz", "envi")
 DATA_OPTIONS = (
     "dataset", "labels", "like", "classes", "drop_bands", "scaling", "band_selection",
     "components", "patch_size", "image_size", "split", "train_fraction", "train_per_class",
@@ -90,7 +90,7 @@ class Request:
         colormap: of signed maps.
         output: a folder, or a file for a single figure.
         name: what the names of the files written begin with; default: the method.
-        form: png, svg, pdf or npz.
+        form: png, svg, pdf, npz, or envi: attributions as cubes.
         seed: of the choice of samples and of the noise; of a model without a run also of its split.
         noise, smooth_samples: of SmoothGrad and its square and variance forms.
         steps, tolerance, baseline, channel, window, stride, window_bands, masks, start: of single
@@ -270,6 +270,10 @@ class Request:
     def _check_output(self) -> None:
         if self.form is not None:
             one_of(self.form, FORMATS, what="format")
+        if self.form == "envi" and (self.kind != "attribution" or self.sanity):
+            raise SettingsError(
+                "format envi: is of attributions to the bands of a scene; expected npz here."
+            )
         file = self.output_file
         if file and self.form and file.suffix[1:].lower() != self.form:
             raise SettingsError(

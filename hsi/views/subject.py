@@ -61,8 +61,9 @@ class SceneSubject:
 
     @property
     def of_components(self) -> bool:
-        """Whether what is shown are components."""
-        return self.reduced and self.space == "components"
+        """Whether what is shown are components; what a selection keeps are bands."""
+        fitted = self.samples.preparation
+        return self.reduced and self.space == "components" and not fitted.selects
 
     @property
     def unit(self) -> str:
@@ -70,16 +71,23 @@ class SceneSubject:
         return "component" if self.of_components else "band"
 
     @property
+    def _kept(self) -> Any:
+        """Which of the bands that go in are shown: all, or those that a selection keeps."""
+        fitted = self.samples.preparation
+        return fitted.chosen if self.space == "components" and fitted.selects else slice(None)
+
+    @property
     def numbers(self) -> np.ndarray:
         """(channels,) the number of each channel shown: in the sensor's list, or from 1."""
         if self.of_components:
             return np.arange(1, self.samples.preparation.channels + 1)
-        return self.scene.sensor_bands()
+        return self.scene.sensor_bands()[self._kept]
 
     @property
     def wavelengths(self) -> np.ndarray | None:
         """(channels,) nm of each channel shown; None for components or where unknown."""
-        return None if self.of_components else self.scene.wavelengths
+        known = self.scene.wavelengths
+        return None if self.of_components or known is None else known[self._kept]
 
     @property
     def input_words(self) -> str:
@@ -178,9 +186,9 @@ class SceneSubject:
         }
         if self.space != "counts":  # what all networks are then a function of
             found["input"] = f"{SCALED[self.scaling]} {self.unit}s"
-        if self.of_components:
+        if self.reduced and self.space == "components":
             size = float(np.abs(fitted.components).sum())
-            found["components"] = (fitted.reducer, fitted.channels, size)
+            found["components"] = (fitted.reducer, fitted.channels, size, *fitted.chosen.tolist())
         return found
 
     def check_model(self, path: Any, shape: tuple[int | None, ...], classes: int) -> None:

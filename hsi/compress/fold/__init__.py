@@ -4,7 +4,7 @@
     kernels      affine maps of channels, and what they make of the kernels beside them
     merges       which neighbouring layers are one, and what each form costs
     linear       batch norms into kernels, chains of linear layers into one
-    preparation  clipping, scaling and PCA as a part of the network
+    preparation  clipping, scaling and an affine band reduction as a part of the network
     proof        how far a folded network is from the original
 
     small = fold_linear(fold_batch_norm(model))

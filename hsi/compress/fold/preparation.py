@@ -2,8 +2,9 @@
 
 Clipping x to [low, high] is done by layers that every converter knows: with u = 6 (x - low) / (high
 - low), a ReLU that ends at 6 (one operator with the layer before it in a `.tflite` file) clips u to
-0 .. 6, and low + u (high - low) / 6 is the clipped value. All that follows (standardisation, PCA,
-the scale of the components) is one affine map of channels, in the first kernel or before it.
+0 .. 6, and low + u (high - low) / 6 is the clipped value. All that follows (standardisation,
+PCA or another affine method, a selection of bands, the scale of the components) is one affine map
+of channels, in the first kernel or before it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def fold_preparation(
 
     Args:
         model: takes (n, rows, cols, channels) of this preparation.
-        preparation: without reducer, or with PCA.
+        preparation: without a method, or with an affine one, as all selections of bands are.
         into: where the affine part goes: "kernel", into the first layer's kernel; "layer", a 1 x 1
             convolution before it (depthwise without a reducer); None for whichever takes fewer
             multiply-accumulates, the kernel where they are equal.
@@ -41,8 +42,9 @@ def fold_preparation(
 
     Raises:
         SettingsError: another place.
-        ModelError: NMF, another number of channels, an input that is not of patches; or the
-            kernel was asked for and cannot take it in (padding, another layer first).
+        ModelError: a method that is not affine, another number of channels, an input that is not of
+            patches; or the kernel was asked for and cannot take it in (padding, another layer
+            first).
     """
     if into is not None:
         one_of(into, PLACES, what="into")
@@ -68,10 +70,10 @@ def fold_preparation(
 
 def _patch(draft: Draft, preparation: Preparation) -> tuple[int | None, int | None]:
     """Rows and columns of the network's input, which must suit the preparation."""
-    if preparation.reducer == "NMF":
+    if preparation.kind not in ("none", "affine"):
         raise ModelError(
-            "NMF cannot be folded into a network: its weights are no linear map of the bands; "
-            "expected PCA or no band selection."
+            f"{preparation.reducer} cannot be folded into a network: its components are no affine "
+            "map of the bands; expected PCA, another affine method, a selection or none."
         )
     shapes = draft.input_shapes
     if len(shapes) != 1 or len(shapes[0]) != 3:

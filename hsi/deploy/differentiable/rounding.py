@@ -92,6 +92,7 @@ def to_grid(
     if not rounded:
         within = steps if open_ended else tf.clip_by_value(steps, low, high)
         return tf.cast(within, tf.float32) * tensor.quantization.scale
+
     @tf.custom_gradient
     def clipped(steps: tf.Tensor, nearest: tf.Tensor) -> tuple[tf.Tensor, Round]:
         def slope(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:

@@ -1,0 +1,160 @@
+"""What a model file was made for, as the run beside it says; read without TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hsi import bands
+from hsi.bands import Preparation
+from hsi.baselines import ENDING
+from hsi.deploy.variant import TFLITE
+from hsi.errors import DataError, ModelError
+from hsi.files import sha256_of
+from hsi.pipeline.job import PREPARATION
+from hsi.readers.bad_bands import bands_to_drop
+from hsi.readers.raster import Raster
+from hsi.runs import RUN_FILE, Run, open_run
+from hsi.views.locate import locate
+from hsi.views.request import Request
+
+
+@dataclass(frozen=True, eq=False)
+class MadeFor:
+    """The scene, the bands and the classes of a model's training.
+
+    Attributes:
+        path: of the model file.
+        scene: name of the scene it was trained on.
+        synthetic: whether that was a generated one.
+        patch_size: side of its patches, in pixels.
+        bands: of a cube that it takes.
+        wavelengths: (bands,) nm, or None where the run does not say.
+        dropped: what `--drop_bands` said at the training.
+        classes: published numbers, in the order of the model's scores.
+        names: published number -> name.
+        preparation: of the cube; None for a file that takes the sensor's counts.
+        sha256: of the file and its preparation.
+    """
+
+    path: Path
+    scene: str
+    synthetic: bool
+    patch_size: int
+    bands: int
+    wavelengths: np.ndarray | None
+    dropped: tuple[int | str, ...]
+    classes: tuple[int, ...]
+    names: Mapping[int, str]
+    preparation: Preparation | None
+    sha256: str
+
+    @property
+    def needs_tensorflow(self) -> bool:
+        """Whether the file can be run by TensorFlow alone."""
+        return self.path.suffix.lower() not in (TFLITE, ENDING)
+
+    @property
+    def channels(self) -> int:
+        """Of a prepared cube."""
+        return self.preparation.channels if self.preparation else self.bands
+
+
+def made_for(file: str, *, trust: bool = False) -> MadeFor:
+    """What is known of a model file; a bare name is looked for in the newest run, too.
+
+    Raises:
+        ModelError: no such file, none of a run, or one of images.
+        DataError: a damaged run or preparation.
+    """
+    path, run = _located(file, trust)
+    if run is None:
+        raise ModelError(
+            f"{path}: no {RUN_FILE} beside it, which says how its input is prepared; give a model "
+            "file in the folder of its run (generate_model.py makes one)."
+        )
+    if run.settings.of_images:
+        raise ModelError(f"{path}: a network of images; a map needs one of patches of a scene.")
+    if "data" not in run.record or "classes" not in run.record:
+        raise DataError(f"{run.folder}: this run stopped before it had prepared its data.")
+    counts = run.takes_counts(path.name)
+    data, classes = run.record["data"], run.record["classes"]
+    preparation = None if counts else bands.load(run.path(PREPARATION))
+    waves = data.get("wavelengths_nm")
+    digest = hashlib.sha256(sha256_of(path).encode() if path.is_file() else b"")
+    if not counts:
+        digest.update(sha256_of(run.path(PREPARATION)).encode())
+    return MadeFor(
+        path=path,
+        scene=str(data["name"]),
+        synthetic=bool(data["synthetic"]),
+        patch_size=int(run.record["split"]["patch_size"]),
+        bands=preparation.bands if preparation else int(data["shape"][2]),
+        wavelengths=None if waves is None else np.asarray(waves, float),
+        dropped=tuple(run.settings.drop_bands),
+        classes=tuple(int(row["number"]) for row in classes),
+        names={int(row["number"]): str(row["name"]) for row in classes},
+        preparation=preparation,
+        sha256=digest.hexdigest(),
+    )
+
+
+def _located(file: str, trust: bool) -> tuple[Path, Run | None]:
+    path = Path(file)
+    if path.suffix.lower() == ENDING and path.is_file():  # a baseline, which shows no layers
+        return path, open_run(path.parent) if (path.parent / RUN_FILE).is_file() else None
+    found = locate(file, Request(files=(file,), method="gradient", trust=trust))
+    return found.path, found.run
+
+
+def chosen_bands(model: MadeFor, raster: Raster) -> np.ndarray:
+    """The bands of a scene, from 0, that a model takes: those that its training would have kept.
+
+    Bands that the file marks as bad and those of `--drop_bands` are left out as then; where that
+    is another number of bands than the model's, all bands are tried, and all that are not bad.
+
+    Raises:
+        DataError: another number of bands, or bands in another order or of another sensor; one
+            line that names the first that is wrong.
+    """
+    everything = np.arange(raster.bands)
+    good = np.setdiff1d(everything, np.asarray(raster.bad_bands, int) - 1)
+    dropped, _ = bands_to_drop(
+        model.dropped,
+        bands=raster.bands,
+        bad=raster.bad_bands,
+        wavelengths=raster.wavelengths,
+    )
+    as_trained = np.setdiff1d(everything, np.asarray(dropped, int) - 1)
+    fitting = [kept for kept in (as_trained, everything, good) if len(kept) == model.bands]
+    if not fitting:
+        marked = f" ({len(raster.bad_bands)} marked as bad)" if raster.bad_bands else ""
+        raise DataError(
+            f"{raster.path}: {raster.bands} bands{marked}, but {model.path.name} was trained on "
+            f"{model.bands} ({model.scene}); give a scene with the same bands, in the same order."
+        )
+    wrong = [_first_wrong(model, raster, kept) for kept in fitting]
+    if all(wrong):
+        raise DataError(f"{raster.path}: {wrong[0]}")
+    return fitting[wrong.index("")]
+
+
+def _first_wrong(model: MadeFor, raster: Raster, kept: np.ndarray) -> str:
+    """What is said of the first band that lies more than a band's spacing off; "" where none."""
+    if model.wavelengths is None or raster.wavelengths is None or len(kept) < 2:
+        return ""
+    found, wanted = raster.wavelengths[kept], model.wavelengths
+    spacing = np.abs(np.gradient(wanted))
+    off = np.flatnonzero(np.abs(found - wanted) > spacing)
+    if not len(off):
+        return ""
+    first = off[0]
+    return (
+        f"band {kept[first] + 1} lies at {found[first]:.1f} nm, where {model.path.name} was "
+        f"trained with {wanted[first]:.1f} nm (spacing {spacing[first]:.1f} nm; {len(off)} bands "
+        "are off): bands in another order, in other units or of another sensor."
+    )

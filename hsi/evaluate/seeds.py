@@ -1,0 +1,95 @@
+"""Means and standard deviations over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hsi.evaluate.results import Result, common_pixels
+from hsi.metrics import accuracy
+
+Facts = Mapping[str, Any]
+"""The numbers of a cell, see `hsi.evaluate.results.Result.facts`."""
+
+AVERAGED = (
+    "oa", "aa", "kappa", "f1", "oa_common", "leakage", "training", "test", "parameters", "macs",
+    "epochs", "training_seconds", "map_seconds",
+)  # fmt: skip
+"""Means over seeds are taken of these; `<name>_sd` is the standard deviation."""
+
+
+def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The numbers of every cell, and its OA on the pixels that test in every network.
+
+    Networks of larger patches keep a wider gap to training blocks and so test on fewer pixels,
+    which lie farther off: their OA alone cannot be compared. `oa_common` (percent) can; it is None
+    where no pixel tests everywhere. `test_common` is their number.
+    """
+    places: dict[tuple[str, float, int], list[Result]] = {}
+    for result in results:
+        places.setdefault(result.place, []).append(result)
+    shared = {place: common_pixels(group) for place, group in places.items()}
+    found = []
+    for result in results:
+        pixels = shared[result.place]
+        there = result.answers.at(pixels)
+        value = (
+            100 * accuracy(there.truth, there.predicted, result.classes).oa if len(pixels) else None
+        )
+        found.append({**result.facts(), "oa_common": value, "test_common": len(pixels)})
+    return found
+
+
+def averages(cells: Iterable[Facts]) -> list[dict[str, Any]]:
+    """A line for each network, split and amount, in the order of the cells.
+
+    A value that is missing in a cell is left out; the standard deviation (n - 1 below) of one
+    value is None, which is not 0.
+    """
+    groups: dict[tuple[Any, ...], list[Facts]] = {}
+    for cell in cells:
+        groups.setdefault((cell["network"], cell["split"], cell["amount"]), []).append(cell)
+    return [_line(place, group) for place, group in groups.items()]
+
+
+def _line(place: tuple[Any, ...], group: Sequence[Facts]) -> dict[str, Any]:
+    line: dict[str, Any] = dict(zip(("network", "split", "amount"), place, strict=True))
+    line |= {"seeds": [cell["seed"] for cell in group], "patch_size": group[0]["patch_size"]}
+    line["gap"] = group[0]["gap"]
+    for name in AVERAGED:
+        line[name], line[f"{name}_sd"] = mean_and_deviation(cell[name] for cell in group)
+    return line
+
+
+def mean_and_deviation(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation of the values that are there; None without."""
+    known = [float(value) for value in values if value is not None]
+    if not known:
+        return None, None
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return float(np.mean(known)), spread
+
+
+def recalls(cells: Sequence[Facts], classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean recall and F1 of each class, percent, with their deviations and pixels.
+
+    Args:
+        classes: `index`, `number` and `name` of each, as in `run.json`.
+    """
+    groups: dict[tuple[Any, ...], list[Facts]] = {}
+    for cell in cells:
+        groups.setdefault((cell["network"], cell["split"], cell["amount"]), []).append(cell)
+    rows = []
+    for (network, split, amount), group in groups.items():
+        for known in classes:
+            row = {"network": network, "split": split, "amount": amount}
+            row |= {"class": known["number"], "name": known["name"]}
+            columns = {"recall": "recall", "f1": "f1_by_class"}
+            columns |= {"training": "training_by_class", "test": "test_by_class"}
+            for name, key in columns.items():
+                values = [cell[key][known["index"]] for cell in group]
+                row[name], row[f"{name}_sd"] = mean_and_deviation(values)
+            rows.append(row)
+    return rows

@@ -1,0 +1,90 @@
+"""Class numbers out of what tables and polygons call classes: numbers or names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hsi.errors import DataError
+from hsi.scene import MOST_CLASSES
+
+
+def numbered(
+    values: Sequence[object], *, where: str, names: Sequence[object] | None = None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Class numbers, and the names of those that have one.
+
+    Numbers stay as they are; names are numbered from 1 in alphabetical order.
+
+    Args:
+        values: what the file has for each pixel or polygon.
+        where: the file and field, for the text of errors.
+        names: a name for each value, where the file has them apart from numbers.
+
+    Returns:
+        (n,) int32 and number -> name.
+
+    Raises:
+        DataError: an empty value, a number that is none of a class, or too many classes.
+    """
+    texts = ["" if value is None else str(value).strip() for value in values]
+    if empty := [place for place, text in enumerate(texts) if text in ("", "nan", "None")]:
+        raise DataError(f"{where}: {len(empty)} entries are empty; expected a class in each.")
+    numbers = _numbers(texts)
+    if numbers is None:
+        known = sorted(set(texts))
+        found = {name: number for number, name in enumerate(known, start=1)}
+        result, named = np.array([found[t] for t in texts], np.int32), dict(enumerate(known, 1))
+    else:
+        if (numbers < 0).any() or (numbers != np.rint(numbers)).any():
+            wrong = numbers[(numbers < 0) | (numbers != np.rint(numbers))][0]
+            raise DataError(f"{where}: {wrong:g} is no class; expected whole numbers from 1.")
+        result = numbers.astype(np.int32)
+        named = _names_of(result, names, where) if names is not None else {}
+    if len(np.unique(result)) > MOST_CLASSES:
+        raise DataError(
+            f"{where}: {len(np.unique(result))} different values; expected at most {MOST_CLASSES} "
+            "classes: is this the field of classes?"
+        )
+    return result, named
+
+
+def _numbers(texts: Sequence[str]) -> np.ndarray | None:
+    try:
+        found = np.array([float(text) for text in texts])
+    except ValueError:
+        return None
+    return found if np.isfinite(found).all() else None
+
+
+def _names_of(numbers: np.ndarray, names: Sequence[object], where: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for number, name in zip(numbers.tolist(), names, strict=True):
+        text = str(name).strip()
+        if number and text and found.setdefault(number, text) != text:
+            raise DataError(f"{where}: class {number} is called {found[number]!r} and {text!r}.")
+    return found
+
+
+def lay(
+    labels: np.ndarray,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    classes: np.ndarray,
+    *,
+    path: Path,
+) -> None:
+    """Write classes into pixels of a label map, in place.
+
+    Raises:
+        DataError: a pixel that has two classes.
+    """
+    for row, col, number in zip(rows.tolist(), cols.tolist(), classes.tolist(), strict=True):
+        if labels[row, col] not in (0, number):
+            raise DataError(
+                f"{path}: pixel {row},{col} (row,col from 0) has class {labels[row, col]} and "
+                f"class {number}; leave one of them out."
+            )
+        labels[row, col] = number

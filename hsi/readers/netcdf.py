@@ -1,0 +1,256 @@
+"""NetCDF 4, which is HDF5 with names for axes: cubes of EMIT, and those written here.
+
+Understood: axes by their names, `_FillValue`, `scale_factor` and `add_offset`, wavelengths and
+good bands as variables (of the root, or of EMIT's group `sensor_band_parameters`), and the map as
+a grid mapping (CF conventions 1.8, with GDAL's `GeoTransform`) or as `spatial_ref` and
+`geotransform` of the file, as EMIT has them. Those of EMIT hold for its lookup table, not for the
+reflectance, which is as sensed: `FILE:ortho` reads through the table (Green et al. 2020, EMIT).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsi.errors import DataError
+from hsi.georeference import Georeference, from_gdal
+from hsi.readers import hdf5
+from hsi.readers.choose import Kind, check_key, choose_key
+from hsi.readers.matlab import Contents
+from hsi.readers.wavelengths import NANOMETRES, stated_wavelengths
+from hsi.readers.windowed import Raster, Window, scaled
+
+Say = Callable[[str], None]
+
+ROWS = ("y", "row", "rows", "lat", "latitude", "northing", "downtrack", "line", "lines")
+COLS = ("x", "col", "cols", "lon", "longitude", "easting", "crosstrack", "sample", "samples",
+        "columns")  # fmt: skip
+BAND_GROUP = "sensor_band_parameters"
+WAVELENGTHS = ("wavelengths", "wavelength")
+GOOD_BANDS = ("good_wavelengths", "good_bands", "bbl")
+ORTHO, REFLECTANCE = "ortho", "reflectance"
+"""The key of EMIT's reflectance on its map, and the variable behind it."""
+LOOKUP = ("location/glt_y", "location/glt_x")
+"""EMIT's lookup table: line and sample, from 1, of each pixel of the map; 0 without data."""
+ROWS_AT_ONCE = 64
+
+
+def is_netcdf(path: Path) -> bool:
+    """Whether an HDF5 file names its axes as NetCDF does, or is laid out as EMIT's."""
+    with hdf5.opened(path) as file:
+        if "_NCProperties" in file.attrs or BAND_GROUP in file:
+            return True
+        return any("DIMENSION_LIST" in item.attrs for item in hdf5.arrays(file).values())
+
+
+def open_image(
+    path: Path,
+    key: str | None,
+    *,
+    kind: Kind = "cube",
+    shape: tuple[int, ...] | None = None,
+    say: Say = print,
+) -> Raster:
+    """Open one variable of a NetCDF 4 file.
+
+    Args:
+        path: the file.
+        key: the variable, groups before it as "group/variable"; "ortho" is EMIT's reflectance on
+            its map; None where it is to be chosen by shape and type.
+        kind, shape: of what is wanted, for the choice.
+        say: called with one line for each thing worth knowing.
+
+    Raises:
+        DataError: the file is corrupt, or holds no such variable.
+    """
+    with hdf5.opened(path) as file:
+        variables = {
+            name: item
+            for name, item in hdf5.arrays(file).items()
+            if hdf5.attribute(item, "CLASS") != "DIMENSION_SCALE" and name not in LOOKUP
+        }
+        contents: Contents = {
+            name: (item.shape, str(item.dtype.newbyteorder("=")))
+            for name, item in variables.items()
+        }
+        if key == ORTHO and ORTHO not in variables and LOOKUP[0] in file:
+            check_key(path, contents, REFLECTANCE, kind)
+            return _on_the_map(path, file, say)
+        if key is None:
+            key = choose_key(path, contents, kind, shape, lambda name: variables[name][()], say)
+        check_key(path, contents, key, kind)
+        return _open_variable(path, file, key, say)
+
+
+def _open_variable(path: Path, file: Any, name: str, say: Say) -> Raster:
+    item = file[name]
+    if item.ndim not in (2, 3):
+        raise DataError(
+            f"{path}:{name}: {item.ndim} axes; expected rows and columns, of a cube also bands."
+        )
+    axes = _axes(item)
+    rows, cols = item.shape[axes[0]], item.shape[axes[1]]
+    sensed = LOOKUP[0] in file and item.ndim == 3
+    if sensed:
+        say(f"{path.name}: as sensed, not on a map; {path}:{ORTHO} reads it on its map.")
+    window = hdf5.window(path, name, axes)
+    georeference = None if sensed else _georeference(file, item, axes)
+    return _raster(path, file, name, (rows, cols), window, georeference, say)
+
+
+def _on_the_map(path: Path, file: Any, say: Say) -> Raster:
+    """EMIT's reflectance in the rows and columns of its lookup table."""
+    shape = file[LOOKUP[0]].shape
+    fill = hdf5.attribute(file[REFLECTANCE], "_FillValue")
+    window = _through_lookup(path, REFLECTANCE, -9999.0 if fill is None else fill)
+    return _raster(path, file, REFLECTANCE, shape, window, _of_the_file(file), say)
+
+
+def _raster(
+    path: Path,
+    file: Any,
+    name: str,
+    shape: tuple[int, int],
+    window: Window,
+    georeference: Georeference | None,
+    say: Say,
+) -> Raster:
+    item = file[name]
+    axes = _axes(item)
+    bands = item.shape[axes[2]] if item.ndim == 3 else 1
+    dtype, no_data = item.dtype, hdf5.attribute(item, "_FillValue", "missing_value")
+    gain = hdf5.attribute(item, "scale_factor")
+    offset = hdf5.attribute(item, "add_offset")
+    if gain is not None or offset is not None:
+        factors = np.full(bands, 1.0 if gain is None else gain), np.full(bands, offset or 0.0)
+        window = scaled(window, *factors, no_data)
+        dtype, no_data = np.dtype(np.float32), None if no_data is None else np.nan
+        say(f"{path.name}: its scale factors are applied.")
+    good = _of_bands(file, GOOD_BANDS, bands)
+    return Raster(
+        path=path,
+        files=(path,),
+        rows=shape[0],
+        cols=shape[1],
+        bands=bands,
+        dtype=dtype,
+        window=window,
+        key=name,
+        wavelengths=_wavelengths(path, file, item, bands, say) if item.ndim == 3 else None,
+        georeference=georeference,
+        no_data=None if no_data is None else float(no_data),
+        bad_bands=() if good is None else tuple(int(b) + 1 for b in np.flatnonzero(good[()] == 0)),
+        class_names=_class_names(item),
+        sensor=str(hdf5.attribute(file, "instrument", "sensor") or ""),
+    )
+
+
+def _axes(item: Any) -> hdf5.Axes:
+    """Where rows, columns and bands stand; as stored where the axes have no known names."""
+    names = [_axis_name(axis).lower() for axis in item.dims]
+    rows = [place for place, name in enumerate(names) if name in ROWS]
+    cols = [place for place, name in enumerate(names) if name in COLS]
+    if len(rows) != 1 or len(cols) != 1:
+        return tuple(range(item.ndim))
+    return (*rows, *cols, *(place for place in range(item.ndim) if place not in (*rows, *cols)))
+
+
+def _axis_name(axis: Any) -> str:
+    return axis.label or (axis[0].name.rpartition("/")[2] if len(axis) else "")
+
+
+def _of_bands(file: Any, names: tuple[str, ...], bands: int) -> Any:
+    """The first of these variables with a value for each band, or None."""
+    for group in (BAND_GROUP, ""):
+        for name in names:
+            place = f"{group}/{name}" if group else name
+            if place in file and getattr(file[place], "shape", None) == (bands,):
+                return file[place]
+    return None
+
+
+def _wavelengths(path: Path, file: Any, item: Any, bands: int, say: Say) -> np.ndarray | None:
+    """Of the variable called so, else of the axis of bands where it is in a unit of length."""
+    found = _of_bands(file, WAVELENGTHS, bands)
+    axis = item.dims[_axes(item)[2]]
+    if found is None and len(axis):
+        unit = str(hdf5.attribute(axis[0], "units") or "").strip().lower()
+        found = axis[0] if unit in NANOMETRES else None
+    if found is None:
+        return None
+    unit = str(hdf5.attribute(found, "units") or "")
+    return stated_wavelengths(path, found[()].tolist(), unit, bands, say=say)
+
+
+def _georeference(file: Any, item: Any, axes: hdf5.Axes) -> Georeference | None:
+    """From the grid mapping, the file's own attributes, or evenly spaced coordinates."""
+    mapping = hdf5.attribute(item, "grid_mapping")
+    holder = file[mapping] if mapping and mapping in file else file
+    crs = str(hdf5.attribute(holder, "crs_wkt", "spatial_ref") or "")
+    given = hdf5.attribute(holder, "GeoTransform", "geotransform")
+    if isinstance(given, str):
+        given = [float(word) for word in re.split(r"[\s,]+", given.strip(" []{}"))]
+    if given is not None and len(given) == 6:
+        return from_gdal(crs, given)
+    return _of_coordinates(crs, *(item.dims[axis] for axis in axes[:2]))
+
+
+def _of_the_file(file: Any) -> Georeference | None:
+    crs = str(hdf5.attribute(file, "spatial_ref", "crs_wkt") or "")
+    given = hdf5.attribute(file, "geotransform", "GeoTransform")
+    return None if given is None else from_gdal(crs, given)
+
+
+def _of_coordinates(crs: str, down: Any, across: Any) -> Georeference | None:
+    """The grid whose pixel centres are these coordinates; None unless they are evenly spaced."""
+    steps, corners = [], []
+    for axis in (down, across):
+        values = np.asarray(axis[0][()], np.float64) if len(axis) else np.empty(0)
+        if values.ndim != 1 or len(values) < 2:
+            return None
+        step = (values[-1] - values[0]) / (len(values) - 1)
+        if not step or np.abs(np.diff(values) - step).max() > 1e-3 * abs(step):
+            return None
+        steps.append(float(step))
+        corners.append(float(values[0] - step / 2))
+    if not crs and (corners == [-0.5, -0.5] or corners == [0.5, 0.5]):
+        return None  # numbers of rows and columns are no map
+    return Georeference(crs, (steps[1], 0.0, corners[1], 0.0, steps[0], corners[0]))
+
+
+def _class_names(item: Any) -> dict[int, str]:
+    """From CF's flag_values and flag_meanings, words with blanks between."""
+    values, meanings = (hdf5.attribute(item, name) for name in ("flag_values", "flag_meanings"))
+    if values is None or not isinstance(meanings, str):
+        return {}
+    numbers = [int(value) for value in np.ravel(values)]
+    words = [word.replace("_", " ") for word in meanings.split()]
+    named = zip(numbers, words, strict=False) if len(numbers) == len(words) else ()
+    return {number: word for number, word in named if number}
+
+
+def _through_lookup(path: Path, name: str, fill: float) -> Window:
+    """Windows of the map: each pixel is that of the sensed line and sample in EMIT's table."""
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        with hdf5.opened(path) as file:
+            item = file[name]
+            down, across = (np.asarray(file[part][rows, cols], np.int64) - 1 for part in LOOKUP)
+            inside = (down >= 0) & (across >= 0)
+            found = np.full((*down.shape, item.shape[2]), fill, item.dtype)
+            if not inside.any():
+                return found
+            left, right = across[inside].min(), across[inside].max() + 1
+            # In pieces: the lines that a narrow window needs may be many, for the map is turned.
+            for start in range(int(down[inside].min()), int(down[inside].max()) + 1, ROWS_AT_ONCE):
+                here = inside & (down >= start) & (down < start + ROWS_AT_ONCE)
+                if here.any():
+                    block = item[start : start + ROWS_AT_ONCE, left:right]
+                    found[here] = block[down[here] - start, across[here] - left]
+            return found
+
+    return read

@@ -1,0 +1,216 @@
+"""GeoTIFF as other programs write it: wavelengths, no-data, scales, legends, label maps."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from hsi.errors import DataError
+from hsi.georeference import Georeference, utm_wkt
+from hsi.readers import read_array
+from hsi.readers.labels import read_labels
+from hsi.readers.raster import Raster, open_raster
+from hsi.writers.class_maps import Legend, write_class_map
+
+ROWS, COLS, BANDS = 6, 5, 3
+GRID = Georeference(utm_wkt(33, north=True), (30.0, 0.0, 399960.0, 0.0, -30.0, 4.2e6))
+
+
+def some_cube(dtype: str = "int16") -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 3000, (ROWS, COLS, BANDS)).astype(dtype)
+
+
+def some_labels() -> np.ndarray:
+    labels = np.random.default_rng(1).integers(0, 4, (ROWS, COLS)).astype(np.uint8)
+    labels[0, :4] = [0, 1, 2, 3]
+    return labels
+
+
+def write(path: Path, cube: np.ndarray, **options: Any) -> Any:
+    """A GeoTIFF that is still open for writing, to be given its metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = rasterio.open(
+            path, "w", driver="GTiff", height=cube.shape[0], width=cube.shape[1],
+            count=cube.shape[2], dtype=cube.dtype.name, **options,
+        )  # fmt: skip
+        file.write(np.ascontiguousarray(cube.transpose(2, 0, 1)))
+    return file
+
+
+def opened(path: Path, said: list[str] | None = None) -> Raster:
+    return open_raster(str(path), say=(said if said is not None else []).append)
+
+
+def refusal(path: Path | str, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        read_array(str(path), kind=options.pop("kind", "cube"), say=lambda _: None, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tag_bands(file: Any) -> None:
+    for band, value in enumerate((450.5, 550, 650), start=1):
+        file.update_tags(band, wavelength=str(value), wavelength_units="Nanometers")
+
+
+def tag_file(file: Any) -> None:
+    file.update_tags(wavelength="{0.4505, 0.55, 0.65}", wavelength_units="Micrometers")
+
+
+def name_bands(file: Any) -> None:
+    for band, value in enumerate((0.4505, 0.55, 0.65), start=1):
+        file.set_band_description(band, f"Band {band} ({value} Micrometers)")
+
+
+def tag_imagery(file: Any) -> None:
+    for band, value in enumerate((0.4505, 0.55, 0.65), start=1):
+        file.update_tags(band, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=str(value))
+
+
+@pytest.mark.parametrize("tag", [tag_bands, tag_file, name_bands, tag_imagery])
+def test_wavelengths_where_programs_put_them(tmp_path: Path, tag: Any) -> None:
+    with write(tmp_path / "a.tif", some_cube()) as file:
+        tag(file)
+    np.testing.assert_allclose(opened(tmp_path / "a.tif").wavelengths, [450.5, 550, 650])
+
+
+def test_wavelengths_in_the_envi_header_beside_it(tmp_path: Path) -> None:
+    """As the data of Houston 2013 come: a TIFF with a header that ENVI wrote."""
+    write(tmp_path / "a.tif", some_cube()).close()
+    (tmp_path / "a.hdr").write_text(
+        f"ENVI\nsamples = {COLS}\nlines = {ROWS}\nbands = 3\nheader offset = 0\nfile type = TIFF\n"
+        "data type = 2\ninterleave = bsq\nbyte order = 0\nwavelength units = Nanometers\n"
+        "wavelength = {450.5, 550, 650}\nbbl = {1, 0, 1}\n"
+    )
+    said: list[str] = []
+    read = opened(tmp_path / "a.tif", said)
+    np.testing.assert_array_equal(read.whole(), some_cube())
+    np.testing.assert_allclose(read.wavelengths, [450.5, 550, 650])
+    assert read.bad_bands == (2,)
+    assert any("header beside it" in line for line in said)
+    assert f"name {tmp_path / 'a.tif'} instead" in refusal(tmp_path / "a.hdr")
+
+
+def test_names_without_units_are_no_wavelengths(tmp_path: Path) -> None:
+    with write(tmp_path / "a.tif", some_cube()) as file:
+        for band in (1, 2, 3):
+            file.set_band_description(band, f"Band {band}")
+    assert opened(tmp_path / "a.tif").wavelengths is None
+
+
+def test_a_unit_that_cannot_be_right_is_an_error(tmp_path: Path) -> None:
+    with write(tmp_path / "a.tif", some_cube()) as file:
+        for band in (1, 2, 3):
+            file.update_tags(band, wavelength=str(400 + band), wavelength_units="Micrometers")
+    text = refusal(tmp_path / "a.tif")
+    assert "'Micrometers'" in text
+    assert "401 to 403" in text
+
+
+@pytest.mark.parametrize(("dtype", "no_data"), [("int16", -32768), ("float32", np.nan)])
+def test_pixels_without_data(tmp_path: Path, dtype: str, no_data: float) -> None:
+    cube = some_cube(dtype)
+    cube[1, 2] = no_data
+    cube[4, 0, 1] = no_data  # in one band only, which is enough
+    write(tmp_path / "a.tif", cube, nodata=no_data).close()
+    read = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read.no_data, no_data)
+    assert np.argwhere(~read.has_data(read.whole())).tolist() == [[1, 2], [4, 0]]
+
+
+def test_scales_and_offsets_of_bands_are_applied(tmp_path: Path) -> None:
+    cube = some_cube()
+    cube[1, 2] = -1
+    with write(tmp_path / "a.tif", cube, nodata=-1) as file:
+        file.scales, file.offsets = (0.1, 1.0, 2.0), (0.0, 5.0, 0.0)
+    said: list[str] = []
+    read = opened(tmp_path / "a.tif", said)
+    expected = cube * np.array([0.1, 1, 2]) + np.array([0, 5, 0])
+    expected[1, 2] = np.nan
+    np.testing.assert_allclose(read.whole(), expected, rtol=1e-6)
+    assert read.dtype == np.float32
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("options", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}])
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_file_that_is_cut_is_one_line(
+    tmp_path: Path, share: float, options: dict[str, Any]
+) -> None:
+    """Whether the directory at its end is gone, or a block in the middle."""
+    cube = np.random.default_rng(3).integers(0, 9999, (70, 60, 4)).astype(np.int16)
+    write(tmp_path / "a.tif", cube, **options).close()
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(whole[: int(share * len(whole))])
+    assert "truncated or corrupt" in refusal(tmp_path / "b.tif")
+
+
+def test_complex_values_and_keys_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", some_cube().astype(np.complex64)).close()
+    assert "complex64 values" in refusal(tmp_path / "a.tif")
+    assert "leave out 'key'" in refusal(f"{tmp_path / 'a.tif'}:key")
+
+
+# Label maps
+
+
+def test_a_class_map_of_ours_is_read_with_its_legend(tmp_path: Path) -> None:
+    legend = Legend(
+        {1: "Corn, no till", 2: "Oats", 3: "Woods"},
+        {1: (250, 10, 20), 2: (0, 128, 0), 3: (1, 2, 3)},
+    )
+    for name in ("map.tif", "map.hdr"):
+        path = write_class_map(tmp_path / name, some_labels(), legend, georeference=GRID)[0]
+        read = opened(path)
+        assert read.class_colors == legend.colors
+        assert read.georeference is not None
+        assert read.georeference.same_grid(GRID, rows=ROWS, cols=COLS)
+        found = read_labels(str(path), shape=(ROWS, COLS), georeference=GRID, say=lambda _: None)
+        np.testing.assert_array_equal(found.array, some_labels())
+        assert [found.class_names[n] for n in (2, 3)] == ["Oats", "Woods"]
+        assert found.class_names[1].replace(";", ",") == "Corn, no till"
+
+
+def test_category_names_and_tags_name_classes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with write(path, some_labels()[:, :, None]) as file:
+        file.update_tags(class_names='{"1": "Corn", "3": "Woods"}')
+    assert opened(path).class_names == {1: "Corn", 3: "Woods"}
+    path.with_name("a.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><CategoryNames><Category>none</Category>'
+        "<Category>Maize</Category><Category /><Category>Forest</Category></CategoryNames>"
+        "</PAMRasterBand></PAMDataset>"
+    )
+    assert opened(path).class_names == {1: "Maize", 3: "Forest"}
+    path.with_name("a.tif.aux.xml").write_text("<PAMDataset>")
+    assert "aux.xml: cannot be read" in refusal(path)
+
+
+def test_no_data_of_a_label_map_is_unlabelled(tmp_path: Path) -> None:
+    labels = some_labels()
+    labels[0, 0] = 255
+    write(tmp_path / "a.tif", labels[:, :, None], nodata=255).close()
+    found = read_array(str(tmp_path / "a.tif"), kind="labels", say=lambda _: None)
+    np.testing.assert_array_equal(found.array, np.where(labels == 255, 0, labels))
+
+
+def test_a_label_map_must_lie_on_the_scenes_grid(tmp_path: Path) -> None:
+    def labels_on(grid: Georeference) -> str:
+        path = tmp_path / "labels.tif"
+        transform = rasterio.Affine(*grid.transform)
+        write(path, some_labels()[:, :, None], crs=grid.crs, transform=transform).close()
+        with pytest.raises(DataError) as caught:
+            read_labels(str(path), shape=(ROWS, COLS), georeference=GRID, say=lambda _: None)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    other = labels_on(Georeference(utm_wkt(32, north=True), GRID.transform))
+    for part in ("zone 32N (EPSG:32632)", "zone 33N (EPSG:32633)", "gdalwarp -t_srs EPSG:32633"):
+        assert part in other
+    assert "399990, 4200000" in labels_on(GRID.window(0, 1))

@@ -1,0 +1,303 @@
+"""NetCDF 4 and HDF5 of sensors: files of the layout of EMIT L2A and PRISMA L2D, made here.
+
+No product of either sensor is at hand: these are small files with the same groups, names, axes and
+attributes, and nothing else is claimed of the readers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hsi.errors import DataError
+from hsi.georeference import WGS84, Georeference
+from hsi.readers import read_array
+from hsi.readers.netcdf import ROWS_AT_ONCE
+from hsi.readers.raster import Raster, open_raster
+
+FILL = -9999.0
+
+
+def opened(spec: Path | str, said: list[str] | None = None) -> Raster:
+    return open_raster(str(spec), say=(said if said is not None else []).append)
+
+
+def refusal(spec: Path | str) -> str:
+    with pytest.raises(DataError) as caught:
+        opened(spec)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# EMIT
+
+LINES, SAMPLES, BANDS = 2 * ROWS_AT_ONCE + 5, 6, 8
+GOOD = np.array([1, 1, 0, 0, 1, 1, 1, 0], np.float32)
+EMIT_CENTRES = np.linspace(381, 2493, BANDS).astype(np.float32)
+MAP = Georeference(WGS84, (5e-4, 0.0, -118.5, 0.0, -5e-4, 34.5))
+
+
+def emit_cube() -> np.ndarray:
+    cube = np.random.default_rng(0).random((LINES, SAMPLES, BANDS)).astype(np.float32)
+    cube[3, 2] = FILL
+    return cube
+
+
+def lookup() -> tuple[np.ndarray, np.ndarray]:
+    """Line and sample, from 1, of each pixel of a map that is turned against the swath."""
+    down = np.zeros((LINES + 4, SAMPLES + 9), np.int32)
+    across = np.zeros_like(down)
+    for row in range(down.shape[0]):
+        for col in range(down.shape[1]):
+            line, sample = row - 2 + (col - 4) // 3, col - 4
+            if 0 <= line < LINES and 0 <= sample < SAMPLES:
+                down[row, col], across[row, col] = line + 1, sample + 1
+    return down, across
+
+
+@pytest.fixture
+def emit(tmp_path: Path) -> Path:
+    path = tmp_path / "EMIT_L2A_RFL.nc"
+    with h5py.File(path, "w") as file:
+        variable = file.create_dataset("reflectance", data=emit_cube(), chunks=(8, 6, 8))
+        variable.attrs["_FillValue"] = np.array([FILL], np.float32)
+        for name, size, axis in (("downtrack", LINES, 0), ("crosstrack", SAMPLES, 1),
+                                 ("bands", BANDS, 2)):  # fmt: skip
+            scale = file.create_dataset(name, data=np.zeros(size, np.float32))
+            scale.make_scale(name)
+            variable.dims[axis].attach_scale(scale)
+        group = file.create_group("sensor_band_parameters")
+        group["wavelengths"] = EMIT_CENTRES
+        group["wavelengths"].attrs["units"] = "nm"
+        group["fwhm"] = np.full(BANDS, 8.5, np.float32)
+        group["good_wavelengths"] = GOOD
+        group = file.create_group("location")
+        group["glt_y"], group["glt_x"] = lookup()
+        for name in ("lon", "lat", "elev"):
+            group[name] = np.zeros((LINES, SAMPLES))
+        file.attrs["spatial_ref"] = WGS84
+        a, b, c, d, e, f = MAP.transform
+        file.attrs["geotransform"] = np.array([c, a, b, f, d, e])
+        file.attrs["instrument"] = "EMIT"
+    return path
+
+
+def test_emit_as_sensed(emit: Path) -> None:
+    said: list[str] = []
+    read = opened(emit, said)
+    assert read.shape == (LINES, SAMPLES, BANDS)
+    np.testing.assert_array_equal(read.whole(), emit_cube())
+    np.testing.assert_allclose(read.wavelengths, EMIT_CENTRES)
+    assert read.bad_bands == tuple((np.flatnonzero(GOOD == 0) + 1).tolist())
+    assert read.no_data == FILL
+    assert read.sensor == "EMIT"
+    assert np.argwhere(~read.has_data(read.whole())).tolist() == [[3, 2]]
+    assert read.georeference is None  # the map of the file is that of its lookup table
+    assert any(f"{emit}:ortho" in line for line in said)
+    np.testing.assert_array_equal(read.read(slice(5, 9), slice(1, 3)), emit_cube()[5:9, 1:3])
+
+
+def test_emit_on_its_map_is_a_slow_walk_through_the_lookup_table(emit: Path) -> None:
+    down, across = lookup()
+    expected = np.full((*down.shape, BANDS), FILL, np.float32)
+    for place in np.argwhere(down > 0):
+        line, sample = down[tuple(place)] - 1, across[tuple(place)] - 1
+        expected[tuple(place)] = emit_cube()[line, sample]
+    read = opened(f"{emit}:ortho")
+    assert read.shape == expected.shape
+    np.testing.assert_array_equal(read.whole(), expected)
+    assert read.georeference == MAP
+    for rows, cols in ((slice(0, 3), slice(0, 4)), (slice(40, 120), slice(3, 9))):
+        np.testing.assert_array_equal(read.read(rows, cols), expected[rows, cols])
+    holds = read.has_data(read.whole())
+    assert not holds[down == 0].any()
+    assert np.count_nonzero(holds) == np.count_nonzero(down) - 1
+
+
+def test_emit_whose_reflectance_is_already_on_a_map(emit: Path) -> None:
+    """As NASA's own notebooks write it: no lookup table any more, the map holds."""
+    with h5py.File(emit, "a") as file:
+        del file["location"]
+    read = opened(emit)
+    assert read.georeference == MAP
+
+
+def test_emit_with_wavelengths_in_a_wrong_unit(emit: Path) -> None:
+    with h5py.File(emit, "a") as file:
+        file["sensor_band_parameters/wavelengths"].attrs["units"] = "um"
+    assert "381 to 2493 in 'um'" in refusal(emit)
+
+
+def test_a_cut_file_is_one_line(emit: Path, tmp_path: Path) -> None:
+    whole = emit.read_bytes()
+    cut = tmp_path / "cut.nc"
+    for share in (0.1, 0.5, 0.95):
+        cut.write_bytes(whole[: int(share * len(whole))])
+        assert "truncated or corrupt" in refusal(cut)
+
+
+def test_a_variable_that_is_not_there_lists_those_that_are(emit: Path) -> None:
+    text = refusal(f"{emit}:radiance")
+    assert "'radiance'" in text
+    assert f"reflectance ({LINES} x {SAMPLES} x {BANDS} float32)" in text
+
+
+# NetCDF of others
+
+
+def netcdf(path: Path, axes: tuple[str, ...], cube: np.ndarray, **attributes: object) -> Path:
+    """A variable `data` with named axes, as xarray writes them."""
+    with h5py.File(path, "w") as file:
+        file.attrs["_NCProperties"] = b"version=2,h5netcdf=1.8"
+        item = file.create_dataset("data", data=cube)
+        for place, name in enumerate(axes):
+            values = np.arange(cube.shape[place], dtype=float)
+            file[name] = values * 2 + 100 if name in ("x", "lon") else 500 - values
+            if name == "wavelength":
+                file[name][:] = 0.4 + 0.1 * values
+                file[name].attrs["units"] = "micrometers"
+            file[name].make_scale(name)
+            item.dims[place].attach_scale(file[name])
+        for name, value in attributes.items():
+            item.attrs[name] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [("y", "x", "wavelength"), ("wavelength", "y", "x"), ("wavelength", "lat", "lon"),
+     ("x", "y", "wavelength")],
+)  # fmt: skip
+def test_axes_are_known_by_their_names(tmp_path: Path, axes: tuple[str, ...]) -> None:
+    truth = np.random.default_rng(1).integers(0, 99, (4, 4, 4)).astype(np.int16)
+    places = {"y": 0, "lat": 0, "x": 1, "lon": 1, "wavelength": 2}
+    stored = truth.transpose([places[name] for name in axes])
+    read = opened(netcdf(tmp_path / "a.nc", axes, stored))
+    np.testing.assert_array_equal(read.whole(), truth)
+    np.testing.assert_array_equal(read.read(slice(1, 3), slice(2, 4)), truth[1:3, 2:4])
+    np.testing.assert_allclose(read.wavelengths, [400, 500, 600, 700])
+    assert read.georeference is not None
+    assert read.georeference.transform == (2.0, 0.0, 99.0, 0.0, -1.0, 500.5)
+
+
+def test_packed_values_are_unpacked_and_fills_become_nan(tmp_path: Path) -> None:
+    packed = np.arange(48, dtype=np.int16).reshape(4, 4, 3)
+    packed[1, 2] = -1
+    packed[0, 0, 0] = -1
+    path = netcdf(
+        tmp_path / "a.nc", ("y", "x", "band"), packed, scale_factor=0.5, add_offset=10.0,
+        _FillValue=np.int16(-1),
+    )  # fmt: skip
+    said: list[str] = []
+    read = opened(path, said)
+    values = read.whole()
+    assert values.dtype == np.float32
+    assert np.isnan(values[1, 2]).all()
+    assert np.isnan(values).sum() == 4
+    np.testing.assert_allclose(values[0, 0], [np.nan, 10.5, 11.0])
+    assert np.isnan(read.no_data)
+    assert any("scale factors" in line for line in said)
+
+
+def test_a_label_map_with_its_legend(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2], [2, 2, 9]], np.uint8)
+    path = netcdf(
+        tmp_path / "a.nc", ("y", "x"), labels, flag_values=np.array([1, 2, 9], np.uint8),
+        flag_meanings="corn_notill oats woods", _FillValue=np.uint8(0),
+    )  # fmt: skip
+    found = read_array(str(path), kind="labels", say=lambda _: None)
+    np.testing.assert_array_equal(found.array, labels)
+    assert found.class_names == {1: "corn notill", 2: "oats", 9: "woods"}
+
+
+def test_numbers_of_rows_and_columns_are_no_map(tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    with h5py.File(path, "w") as file:
+        item = file.create_dataset("data", data=np.zeros((3, 4, 2), np.float32))
+        for place, name in enumerate(("y", "x", "band")):
+            file[name] = np.arange(item.shape[place])
+            file[name].make_scale(name)
+            item.dims[place].attach_scale(file[name])
+    assert opened(path).georeference is None
+
+
+# PRISMA
+
+P_ROWS, P_COLS = 5, 4
+VNIR = np.array([0, 0, 980.0, 700.0, 450.0, 402.0])  # descending; 0 for bands that are not there
+SWIR = np.array([2490.0, 1800.0, 1000.0, 950.0, 0])
+LIMITS = {"Vnir": (0.01, 0.81), "Swir": (0.0, 0.5)}
+
+
+@pytest.fixture
+def prisma(tmp_path: Path) -> Path:
+    path = tmp_path / "PRS_L2D_STD.he5"
+    random = np.random.default_rng(2)
+    with h5py.File(path, "w") as file:
+        fields = file.create_group("HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields")
+        for name, centres in (("Vnir", VNIR), ("Swir", SWIR)):
+            cube = random.integers(1, 65536, (P_ROWS, len(centres), P_COLS)).astype(np.uint16)
+            cube[0, :, 0] = 0
+            fields[f"{name.upper()}_Cube"] = cube
+            fields[f"{name.upper()}_PIXEL_L2_ERR_MATRIX"] = np.zeros(cube.shape, np.uint8)
+            file.attrs[f"List_Cw_{name}"] = centres.astype(np.float32)
+            file.attrs[f"List_Cw_{name}_Flags"] = (centres > 0).astype(np.uint8)
+            for end, limit in zip(("Min", "Max"), LIMITS[name], strict=True):
+                file.attrs[f"L2Scale{name}{end}"] = np.float32(limit)
+        file.attrs["Epsg_Code"] = np.int32(32633)
+        file.attrs["Product_ULcorner_easting"] = np.float32(400000.0)
+        file.attrs["Product_ULcorner_northing"] = np.float32(4200000.0)
+        file.attrs["Product_LRcorner_easting"] = np.float32(400000.0 + 30 * (P_COLS - 1))
+        file.attrs["Product_LRcorner_northing"] = np.float32(4200000.0 - 30 * (P_ROWS - 1))
+    return path
+
+
+def test_prisma_is_both_spectrometers_by_wavelength(prisma: Path) -> None:
+    """A literal reading: every band of both cubes, scaled by the limits of its own."""
+    bands = []
+    with h5py.File(prisma) as file:
+        for name, centres in (("Vnir", VNIR), ("Swir", SWIR)):
+            stored = file[f"HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/{name.upper()}_Cube"]
+            low, high = LIMITS[name]
+            for place, centre in enumerate(centres):
+                if centre:
+                    bands.append((centre, low + stored[:, place] * (high - low) / 65535))
+    bands.sort(key=lambda band: band[0])
+    expected = np.stack([values for _, values in bands], axis=2)
+    expected[0, 0] = np.nan
+    read = opened(prisma)
+    assert read.shape == (P_ROWS, P_COLS, 8)
+    np.testing.assert_array_equal(read.wavelengths, [centre for centre, _ in bands])
+    np.testing.assert_allclose(read.whole(), expected, rtol=1e-5)
+    np.testing.assert_allclose(read.read(slice(2, 4), slice(1, 3)), expected[2:4, 1:3], rtol=1e-5)
+    assert np.argwhere(~read.has_data(read.whole())).tolist() == [[0, 0]]
+    assert (read.sensor, read.bad_bands) == ("PRISMA", ())
+
+
+@pytest.mark.parametrize("between", [1, 0])
+def test_prismas_corners_are_taken_as_what_gives_pixels_of_30_m(prisma: Path, between: int) -> None:
+    if not between:
+        with h5py.File(prisma, "a") as file:
+            file.attrs["Product_LRcorner_easting"] = np.float32(400000.0 + 30 * P_COLS)
+            file.attrs["Product_LRcorner_northing"] = np.float32(4200000.0 - 30 * P_ROWS)
+    grid = opened(prisma).georeference
+    assert grid is not None
+    assert grid.epsg == 32633
+    half = 15.0 * between
+    np.testing.assert_allclose(
+        grid.transform, (30, 0, 400000 - half, 0, -30, 4200000 + half), atol=1e-6
+    )
+
+
+def test_prisma_without_its_attributes_says_which(prisma: Path) -> None:
+    with h5py.File(prisma, "a") as file:
+        del file.attrs["L2ScaleSwirMax"]
+    assert "L2ScaleSwir" in refusal(prisma)
+
+
+def test_another_array_of_a_prisma_file_can_be_named(prisma: Path) -> None:
+    read = opened(f"{prisma}:HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/VNIR_PIXEL_L2_ERR_MATRIX")
+    assert read.shape == (P_ROWS, len(VNIR), P_COLS)
