@@ -1,18 +1,20 @@
 """Which choices of pruning go together: network, criterion, granularity and scope, carried out.
 
-    python benchmarks/combinations.py
+    python benchmarks/combinations.py [--networks cao vgg ...]
 
 Every network of `hsi.models` at its smallest (images: the 8 x 8 digits, a quarter of the channels
 where the network has widths; scenes: the embedded one behind 8 components) with random weights is
 planned, masked and really pruned in every combination: half of the channels or of the weights, two
 of four, or half of the 4 x 4 blocks. Of channels the masked network must answer as the smaller one
 does, of weights the zeros must be those of the plan; else the run fails. What the program refuses
-stands in the table in its own words. Written are `benchmarks/results/combinations.csv` and `.md`.
+stands in the table in its own words. Written are
+`benchmarks/results/combinations.csv` and `.md`; rows of networks that are not named stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -234,11 +236,14 @@ def main() -> None:
     start_tensorflow()
     import tf_keras as keras
 
-    rows: list[Row] = []
+    table = asked.output / "combinations.csv"
+    rows: list[Row] = _earlier(table)
     for name in asked.networks:
         keras.backend.clear_session()
         start = time.perf_counter()
-        rows += (mine := list(combine(open_case(name))))
+        mine = list(combine(open_case(name)))
+        rows = [row for row in rows if row["network"] != name] + mine
+        rows.sort(key=lambda row: tuple(NETWORKS).index(row["network"]))
         ran = [row for row in mine if row["result"] == "ran"]
         worst = max((row["difference"] for row in ran), default=0.0)
         print(
@@ -247,9 +252,17 @@ def main() -> None:
             flush=True,
         )
         asked.output.mkdir(exist_ok=True)
-        write_rows(asked.output / "combinations.csv", rows, COLUMNS)
+        write_rows(table, rows, COLUMNS)
         (asked.output / "combinations.md").write_text(markdown(rows), encoding="utf-8")
-    print(f"Written: {asked.output / 'combinations.csv'} and .md")
+    print(f"Written: {table} and .md")
+
+
+def _earlier(table: Path) -> list[Row]:
+    """Rows of networks that an earlier run went through."""
+    if not table.exists():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":
