@@ -18,7 +18,9 @@ import scipy.io
 
 from hsi.cli.generate import main, parse
 from hsi.errors import SettingsError
+from hsi.pipeline.job import samples_of
 from hsi.results import COLUMNS
+from hsi.runs import open_run
 
 TIMINGS = {"latency_ms", "latency_low", "latency_high"}
 
@@ -426,6 +428,7 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
     words = [sys.executable, "generate_model.py", "cao", "--no_report"]
     done = subprocess.run(
         [*words, "--dataset", f"{scene}:cube", "--band_selection", "NMF", "--components", "5",
+         "--split", "random",
          "--epochs", "3", "--prune", "--prune_epochs", "1", "--compression_rates", "2,64",
          "--output", str(first)],
         cwd=root, capture_output=True, text=True, check=False,
@@ -453,6 +456,9 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
             name.removeprefix("quantized_").removesuffix("float16").rstrip("_") or "trained"
         ]
         assert float(row["oa"]) == pytest.approx(float(original["oa"]), abs=0.5)
+    with np.load(first / "split.npz") as split:  # of the earlier run's settings, not of its own
+        found = samples_of(open_run(second), say=print).division["test"]
+        np.testing.assert_array_equal(found, split["test"])
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from hsi.baselines import ENDING
 from hsi.deploy.variant import TFLITE
 from hsi.errors import DataError, ModelError
 from hsi.files import sha256_of
-from hsi.pipeline.job import PREPARATION
+from hsi.pipeline.job import PREPARATION, data_run
 from hsi.readers.bad_bands import bands_to_drop
 from hsi.readers.raster import Raster
 from hsi.runs import RUN_FILE, Run, open_run
@@ -77,7 +77,8 @@ def made_for(file: str, *, trust: bool = False) -> MadeFor:
             f"{path}: no {RUN_FILE} beside it, which says how its input is prepared; give a model "
             "file in the folder of its run (generate_model.py makes one)."
         )
-    if run.settings.of_images:
+    settings = data_run(run).settings
+    if settings.of_images:
         raise ModelError(f"{path}: a network of images; a map needs one of patches of a scene.")
     if "data" not in run.record or "classes" not in run.record:
         raise DataError(f"{run.folder}: this run stopped before it had prepared its data.")
@@ -95,7 +96,7 @@ def made_for(file: str, *, trust: bool = False) -> MadeFor:
         patch_size=int(run.record["split"]["patch_size"]),
         bands=preparation.bands if preparation else int(data["shape"][2]),
         wavelengths=None if waves is None else np.asarray(waves, float),
-        dropped=tuple(run.settings.drop_bands),
+        dropped=tuple(settings.drop_bands),
         classes=tuple(int(row["number"]) for row in classes),
         names={int(row["number"]): str(row["name"]) for row in classes},
         preparation=preparation,

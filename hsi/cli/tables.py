@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 from hsi.cli.options import as_arguments
+from hsi.pipeline.job import data_run
 from hsi.runs import Run
 from hsi.settings import OPTIONS, Settings
 
@@ -76,7 +77,7 @@ def next_commands(run: Run) -> list[str]:
     keras_models = [file for file in run.record["variants"] if file.endswith(".h5")]
     if not keras_models:
         return ["python generate_model.py --help"]
-    methods = ("gradcam", "misclassified") if run.settings.of_images else _OF_SCENES
+    methods = ("gradcam", "misclassified") if data_run(run).settings.of_images else _OF_SCENES
     commands = [
         ["python", "visualization.py", str(run.path(keras_models[place])), method]
         for place, method in zip((0, -1), methods, strict=True)

@@ -197,12 +197,24 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     return Job(run, merged, samples, then.network, say, earlier.path(TRAINED))
 
 
+def data_run(run: Run) -> Run:
+    """The run whose samples the models of a run take: an earlier one where they are quantized ones
+    of that (`--quantize_folder`), else itself.
+
+    Raises:
+        DataError: the earlier run is gone.
+    """
+    earlier = run.settings.quantize_folder
+    return data_run(runs.open_run(Path(earlier))) if earlier else run
+
+
 def samples_of(run: Run, *, say: Say) -> AnySamples:
-    """The samples of an existing run, prepared as then.
+    """The samples of an existing run, prepared as then; see `data_run`.
 
     Raises:
         DataError: the data has changed, or the run holds no preparation.
     """
+    run = data_run(run)
     if "data" not in run.record or not run.path(PREPARATION).is_file():
         raise DataError(f"{run.folder}: this run stopped before it had prepared its data.")
     settings = replace(run.settings, **runs.data_of(run))

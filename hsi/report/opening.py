@@ -9,7 +9,7 @@ from pathlib import Path
 from hsi.errors import DataError
 from hsi.image_sets import ImageSamples
 from hsi.parts import AnySamples
-from hsi.pipeline.job import samples_of
+from hsi.pipeline.job import data_run, samples_of
 from hsi.results import read_rows
 from hsi.runs import Run, open_run
 from hsi.samples import Samples
@@ -60,14 +60,11 @@ def open_report_run(folder: Path, *, say: Callable[[str], None]) -> ReportRun:
     rows = tuple(read_rows(run.path(RESULTS)))
     if [row["file"] for row in rows] != list(run.record["variants"]):
         raise DataError(f"{run.path(RESULTS)}: expected a row for each model of run.json.")
-    # Files that were quantized from an earlier run were made for the samples of that one.
-    earlier = run.settings.quantize_folder
-    made_for = open_run(Path(earlier)) if earlier else run
-    samples = samples_of(made_for, say=say)
+    samples = samples_of(run, say=say)
     subject: SceneSubject | ImageSetSubject
     if isinstance(samples, ImageSamples):
         subject = ImageSetSubject(run, samples)
     else:
         assert isinstance(samples, Samples)
-        subject = SceneSubject(run, samples, made_for.settings.scaling, "bands")
+        subject = SceneSubject(run, samples, data_run(run).settings.scaling, "bands")
     return ReportRun(run, rows, samples, subject)

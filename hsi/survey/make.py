@@ -18,6 +18,7 @@ from typing import Any
 
 from hsi.errors import OutputError
 from hsi.files import write_text
+from hsi.pipeline.job import data_run
 from hsi.runs import Run, open_run
 from hsi.survey.crowd import write_crowd
 from hsi.survey.design import KINDS, Choices, questions_of
@@ -80,7 +81,7 @@ def make_survey(
 
 
 def _kinds(run: Run, say: Say) -> tuple[str, ...]:
-    if run.settings.of_images:
+    if data_run(run).settings.of_images:
         return KINDS
     say(
         "Note: people cannot name a few pixels of a scene, so nothing is to be recognised; "

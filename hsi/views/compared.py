@@ -20,7 +20,7 @@ from hsi.compare.subjects import (
 from hsi.errors import DataError, SettingsError
 from hsi.images import read_samples
 from hsi.parts import AnySamples, Source
-from hsi.pipeline.job import on_counts, samples_of
+from hsi.pipeline.job import data_run, on_counts, samples_of
 from hsi.runs import Run, open_run
 from hsi.views.locate import Located, locate
 from hsi.views.photographs import open_image_subject
@@ -206,7 +206,7 @@ def _folder_of_parents(run: Run) -> Path:
 
 def _block_size(choice: Choice, first: Located) -> int:
     run = first.run or open_run(Path(choice.run or ""))
-    return run.settings.block_size
+    return data_run(run).settings.block_size
 
 
 def _named(subjects: Sequence[Subject]) -> list[Subject]:

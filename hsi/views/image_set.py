@@ -11,7 +11,7 @@ import numpy as np
 from hsi.deploy.variant import sizes_text
 from hsi.errors import ModelError, SettingsError
 from hsi.image_sets import ImageSamples, image_set_name
-from hsi.pipeline.job import samples_of
+from hsi.pipeline.job import data_run, samples_of
 from hsi.runs import Run
 from hsi.samples import open_images
 from hsi.settings import Settings, check_dataset
@@ -158,7 +158,7 @@ def is_of_images(request: Request, located: Located) -> bool:
         SettingsError: no such data set.
     """
     if located.run is not None:
-        return located.run.settings.of_images
+        return data_run(located.run).settings.of_images
     spec = request.data.get("dataset")
     if spec is None:
         return False

@@ -13,7 +13,7 @@ from hsi import bands
 from hsi.deploy.variant import sizes_text
 from hsi.errors import ModelError, SettingsError
 from hsi.patches import Patches
-from hsi.pipeline.job import on_counts, samples_of
+from hsi.pipeline.job import data_run, on_counts, samples_of
 from hsi.runs import Run
 from hsi.samples import Samples, class_numbers, open_samples
 from hsi.scene import Scene
@@ -225,7 +225,7 @@ def open_scene_subject(request: Request, located: Located, *, say: Say) -> Scene
         _check_patch(located, side, run.record.get("split", {}).get("patch_size"), "the run has")
         samples = samples_of(run, say=say)
         assert isinstance(samples, Samples)
-        scaling = run.settings.scaling
+        scaling = data_run(run).settings.scaling
         if run.takes_counts(located.path.name):
             samples, scaling = on_counts(samples), "none"
         subject = SceneSubject(run, samples, scaling, request.space)
