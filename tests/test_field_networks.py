@@ -23,6 +23,7 @@ from hsi.errors import SettingsError
 from hsi.explain import attribute
 from hsi.explain.logit_view import logit_model
 from hsi.models import BASELINES, FIELD, NETWORKS, network
+from hsi.models.layouts import volume
 from hsi.models.mixersenet import build as mixersenet_of
 from hsi.models.optimizers import ADAM, OPTIMIZERS, Optimizer
 from hsi.models.santara import groups_of
@@ -359,6 +360,21 @@ def test_removing_channels_is_masking_them(name):
     size = np.abs(whole).max()
     np.testing.assert_allclose(removed, masked, atol=1e-4 * size)
     assert np.abs(masked - whole).max() > 1e-3 * size  # they mattered
+
+
+@pytest.mark.parametrize("depth", [3, 5, 6, 7, 8])
+def test_a_step_over_a_short_spectrum_gives_the_value_of_the_definition(depth):
+    """TensorFlow's own gives garbage where a step leaves one value of one channel."""
+    inputs = keras.Input((5, 5, depth, 1))
+    model = keras.Model(inputs, volume(inputs, 8, (3, 3, 5), step=3, name="conv"))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 5, 5, depth, 1)).astype(np.float32)
+    kernel, bias = model.get_layer("conv").get_weights()
+    taps = kernel.shape[2]
+    assert taps == min(5, depth)
+    windows = np.lib.stride_tricks.sliding_window_view(x[..., 0], (3, 3, taps), axis=(1, 2, 3))
+    wanted = np.einsum("nrcdijk,ijko->nrcdo", windows[:, :, :, ::3], kernel[:, :, :, 0]) + bias
+    np.testing.assert_allclose(model(x), wanted, atol=1e-4)
 
 
 # Volumes in files

@@ -46,15 +46,22 @@ def volume(
     """A 3-D convolution of (n, rows, cols, depth, channels) with a kernel (rows, cols, depth).
 
     Args:
-        step: along the spectral axis.
+        step: along the spectral axis. Where the output has one value along it no step is made: with
+            one channel TensorFlow 2.21 (oneDNN) answers garbage for a step there.
         zeros: put before and behind the spectral axis; then the padding is "valid".
     """
     if zeros:
         x = layers.ZeroPadding3D(((0, 0), (0, 0), (zeros, zeros)), name=f"{name}_zeros")(x)
     rows, cols, taps = kernel
+    depth = x.shape[3]
+    taps = min(taps, depth)
+    if padding == "valid" and step > 1 and depth < taps + step:
+        if depth > taps:
+            x = layers.Cropping3D((0, 0, (0, depth - taps)), name=f"{name}_first")(x)
+        step = 1
     return layers.Conv3D(
         filters,
-        (rows, cols, min(taps, x.shape[3])),
+        (rows, cols, taps),
         strides=(1, 1, step),
         padding=padding,
         activation=activation,
