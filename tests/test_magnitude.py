@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tf_keras as keras
+from narrow import narrow
 from tf_keras import layers
 
 from hsi.compress.magnitude import prune_magnitude, sparsity_of
@@ -196,7 +197,7 @@ def test_every_network_holds_its_sparsity(name, sparsity):
     size = network(name).patch_size
     patches = Patches(rng.normal(size=(20, 20, 10)), size)
     part = Part(rng.permutation(400)[:64], rng.integers(3, size=64))
-    model = network(name).build(patches.shape, 3, seed=0)
+    model = narrow(name, patches.shape, 3, seed=0)
     fine_tune = tuner((patches, part, Part(part.pixels[:0], part.classes[:0])), epochs=2, rate=1e-3)
     pruned = prune_magnitude(model, sparsity, fine_tune=fine_tune)
     kernels = sparsity_of(pruned).kernels

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 from ai_edge_litert.interpreter import Interpreter
+from narrow import narrow
 from tf_keras import layers
 
 from hsi.compress.quantize import CALIBRATED, quantize, quantize_file
@@ -39,7 +40,7 @@ def trained(name: str, *, bands: int = 6) -> tuple[keras.Model, np.ndarray]:
     pixels = rng.permutation(900)
     part = Part(pixels[:300], labels.ravel()[pixels[:300]])
     nobody = Part(np.array([], int), np.array([], int))
-    model = chosen.build(patches.shape, 4, seed=0)
+    model = narrow(name, patches.shape, 4, seed=0)
     train(model, patches, part, nobody, epochs=4, batch_size=32)
     return model, patches.gather(pixels[:120])
 

@@ -298,7 +298,7 @@ def test_the_seed_alone_decides_every_file(tmp_path: Path, monkeypatch) -> None:
     from hsi.survey import make
 
     run = SimpleNamespace(
-        settings=SimpleNamespace(of_images=True), folder=tmp_path / "run",
+        settings=SimpleNamespace(of_images=True, quantize_folder=None), folder=tmp_path / "run",
         record={"data": {"name": "photos", "sha256": "0"}},
     )  # fmt: skip
     monkeypatch.setattr(make, "open_run", lambda folder: run)

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 import tf_keras as keras
+from narrow import narrow
 from tf_keras import layers
 
 from hsi.models import FIELD, NETWORKS, network
@@ -211,7 +212,7 @@ def run(name: str) -> tuple[keras.Model, Patches, np.ndarray]:
     pixels = rng.permutation(400)
     classes = rng.integers(4, size=400)
     parts = [Part(p, classes[p]) for p in (pixels[:150], pixels[150:180])]
-    model = chosen.build(patches.shape, 4, seed=5)
+    model = narrow(name, patches.shape, 4, seed=5)
     train(model, patches, *parts, epochs=2, batch_size=32, seed=5)
     return model, patches, pixels
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from narrow import narrow
 from tflite_maker import interpreted
 
 from hsi.deploy.differentiable import Graph, load, read
@@ -105,11 +106,9 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
     import tf_keras as keras
     from tf_keras import layers
 
-    from hsi.models import network
-
     shape = {"cao": (5, 5, 200), "cao_pooled": (9, 9, 60)}.get(name, (32, 32, 3))
     if name in ("cao", "cao_pooled", "vgg", "densenet"):
-        model = network(name).build(shape, 9, seed=1)
+        model = narrow(name, shape, 9, seed=1)
     elif name == "conv3d":
         shape = (5, 5, 40)
         inputs = keras.Input(shape)
