@@ -4,9 +4,11 @@
 
 An ENVI file of int16, band-sequential, is made sparse on the disk: zeros but for some blocks with
 spectra, so that it takes a small share of its size. A `cao` with few channels (`--filters`, random
-weights) maps it in a process of its own (`python -m hsi classify`), whose peak of resident memory
-the system tells when it ends (of workers: the largest of them). One more run is killed with
-SIGKILL when some tiles are finished and started again: its map must be the same, bit by bit.
+weights) maps it in a process of its own (`python -m hsi classify`). Its memory and that of its
+workers is read from `/proc` ten times a second (so on Linux only): `peak_gb` is the largest
+resident set of one process, `together_gb` the largest sum of all of them at one moment, shared
+pages counted once. One more run is killed with SIGKILL when some tiles are finished and started
+again: its map must be the same, bit by bit.
 Written to `benchmarks/results/large_scene.json`; the scene and the maps are removed at the end.
 """
 
@@ -15,12 +17,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -106,16 +109,62 @@ def finished(output: Path) -> int:
     return max(0, len(journal.read_text().splitlines()) - 1) if journal.is_file() else 0
 
 
+class MemoryOfTree(threading.Thread):
+    """Watches the memory of a process and of all that descend from it, until it ends."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid = pid
+        self.largest = 0
+        """Bytes: the largest resident set that one of the processes ever had."""
+        self.together = 0
+        """Bytes: the largest sum at one moment; a page shared by two counts half for each."""
+
+    def run(self) -> None:
+        while found := [memory for pid in _tree(self.pid) if (memory := _memory(pid))]:
+            self.largest = max(self.largest, *(resident for resident, _ in found))
+            self.together = max(self.together, sum(share for _, share in found))
+            time.sleep(0.1)
+
+
+def _tree(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        try:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except OSError:  # It ended while we looked.
+            continue
+    return found
+
+
+def _memory(pid: int) -> tuple[int, int] | None:
+    """The highest resident set so far and the proportional share now; None when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        shares = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return None
+    resident = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    share = re.search(r"^Pss:\s+(\d+) kB", shares, re.MULTILINE)
+    return (int(resident[1]) * 1024, int(share[1]) * 1024) if resident and share else None
+
+
 def measured(scene: Path, model: Path, output: Path, memory: str, workers: int) -> dict[str, Any]:
-    """One whole run: seconds, and the peak of resident memory of the largest of its processes."""
+    """One whole run: seconds, and the peaks of memory of its processes."""
     start = time.perf_counter()
     process = started(scene, model, output, memory, workers)
+    watch = MemoryOfTree(process.pid)
+    watch.start()
     said = process.communicate()[0]
+    seconds = time.perf_counter() - start
+    watch.join()
     if process.returncode:
         raise SystemExit(said)
-    # Of all children that have ended so far, also of theirs; earlier runs took no more.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return {"seconds": time.perf_counter() - start, "peak_bytes": peak, "said": said.splitlines()}
+    return {
+        "seconds": seconds, "peak_bytes": watch.largest, "together_bytes": watch.together,
+        "said": said.splitlines(),
+    }  # fmt: skip
 
 
 def killed_and_resumed(
@@ -182,7 +231,11 @@ def main() -> None:
 
 
 def _figures(figures: dict[str, float], name: str, run: dict[str, Any], pixels: int | None) -> None:
-    found = {"seconds": run["seconds"], "peak_gb": run["peak_bytes"] / 2**30}
+    found = {
+        "seconds": run["seconds"],
+        "peak_gb": run["peak_bytes"] / 2**30,
+        "together_gb": run["together_bytes"] / 2**30,
+    }
     if pixels:
         found["pixels_per_second"] = pixels / run["seconds"]
     for what, value in found.items():

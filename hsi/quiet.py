@@ -64,3 +64,9 @@ def start_tensorflow(first: Callable[[], object] | None = None) -> None:
             first()
         tf.config.list_logical_devices()
         tf.get_logger().setLevel("ERROR")
+
+
+def forget_models() -> None:
+    """Let go of every graph that Keras made here: it keeps them all, and a study makes hundreds."""
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].backend.clear_session()

@@ -139,13 +139,15 @@ def test_what_is_held_does_not_grow_with_the_samples():
         for number in range(count):
             found.add(layers(32, seed=number), layers(32, seed=number + 1))
         held = [v for v in vars(found).values() if isinstance(v, np.ndarray)]
-        assert sum(v.size for v in held) == 6 * 6
+        assert sum(v.size for v in held) == 6 * 6 + 6 * 32 * 32  # pairs of layers, Gram matrices
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
     peak(2)  # what the first call makes once
-    assert peak(40) < 1.05 * peak(4)
+    one_batch = sum(layer.nbytes for seed in (0, 1) for layer in layers(32, seed=seed))
+    # Two threads have two layers at once at some times and one at others.
+    assert peak(40) - peak(4) < one_batch
 
 
 @pytest.mark.parametrize(

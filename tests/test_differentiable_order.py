@@ -47,6 +47,8 @@ FILES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] =
     "pointwise": ("CONV_2D", (4, 4, 500), (9, 1, 1, 500), {"table": CONV}),
     "depthwise": ("DEPTHWISE_CONV_2D", (7, 7, 90), (1, 3, 3, 90), {"table": DEPTH, "strideH": 2,
                   "strideW": 2, "padding": SAME, "depthMultiplier": 1}),
+    "uneven": ("DEPTHWISE_CONV_2D", (4, 5, 37), (1, 3, 3, 37), {"table": DEPTH,
+               "depthMultiplier": 1}),
     "twofold": ("DEPTHWISE_CONV_2D", (6, 5, 9), (1, 5, 5, 18), {"table": DEPTH,
                 "depthMultiplier": 2}),
     "large": ("DEPTHWISE_CONV_2D", (8, 9, 8), (1, 7, 7, 8), {"table": DEPTH, "depthMultiplier": 1}),
@@ -57,7 +59,7 @@ FILES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] =
 OUTPUTS = {
     "long": (1, 5, 6, 140), "strided": (1, 4, 3, 5), "dilated": (1, 5, 7, 5), "dense": (1, 140),
     "grouped": (1, 5, 5, 6), "pointwise": (1, 4, 4, 9), "depthwise": (1, 4, 4, 90),
-    "twofold": (1, 2, 1, 18), "large": (1, 2, 3, 8),
+    "uneven": (1, 2, 3, 37), "twofold": (1, 2, 1, 18), "large": (1, 2, 3, 8),
 }  # fmt: skip
 """Shapes of the outputs, without which XNNPACK leaves an operator to TFLite."""
 

@@ -287,12 +287,17 @@ def test_a_study_once_and_again_with_two_workers_and_one_killed(grid, tmp_path, 
         )
 
     capsys.readouterr()
-    times = {path: path.stat().st_mtime_ns for path in alone.glob("cells/*/*.h5")}
+    times = {
+        path: path.stat().st_mtime_ns
+        for name in ("*.h5", "report.html")
+        for path in alone.glob(f"cells/*/{name}")
+    }
+    assert len([path for path in times if path.name == "report.html"]) == 2
     shutil.rmtree(alone / "cells" / "prune_method-apoz_seed-0")
     assert main(["study", str(grid), "--output", str(alone)]) == 0
     assert "2 cells, 1 of them finished already." in capsys.readouterr().out
     assert rows_of(alone) == rows
-    kept = {path: path.stat().st_mtime_ns for path in alone.glob("cells/*/*.h5")}
+    kept = {path: path.stat().st_mtime_ns for path in times}
     assert {p: t for p, t in kept.items() if "apoz_seed-0" not in str(p)} == {
         p: t for p, t in times.items() if "apoz_seed-0" not in str(p)
     }
@@ -300,6 +305,7 @@ def test_a_study_once_and_again_with_two_workers_and_one_killed(grid, tmp_path, 
     killed = threading.Thread(target=kill_a_worker_of, args=[shared])
     killed.start()
     command = [sys.executable, "-m", "hsi", "study", str(grid), "--output", str(shared)]
+    command.append("--no_cell_reports")
     done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
     killed.join()
     assert done.returncode == 0, done.stderr
@@ -331,7 +337,8 @@ def test_a_cell_that_cannot_run_leaves_the_others(grid, tmp_path, capsys):
     text = grid.read_text(encoding="utf-8").replace("seed = [0]", "patch_size = [5, 61]")
     text = text.replace('["apoz", "magnitude"]', "[false]").replace("prune_method", "prune")
     path = write(tmp_path, text.replace("prune = true\n", ""))
-    assert main(["study", str(path), "--output", str(tmp_path / "out")]) == 2
+    output = str(tmp_path / "out")
+    assert main(["study", str(path), "--output", output, "--no_cell_reports"]) == 2
     out = capsys.readouterr().out
     assert "Not run: " in out
     assert "patch_size: expected at most 24" in out

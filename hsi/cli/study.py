@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=1, metavar="N", help="processes on this machine (Dask)"
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead")
+    parser.add_argument(
+        "--no_cell_reports",
+        action="store_true",
+        help="write the study's report.html only, none into the folders of its cells, which takes "
+        "seconds each",
+    )
     parser.add_argument("--dry_run", action="store_true", help="list the cells and stop")
 
 
@@ -49,10 +56,28 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Curves: {', '.join(map(str, outcome.figures))}")
     from hsi.report import write_report
 
+    if not arguments.no_cell_reports:
+        _report_cells(outcome.runs)
     write_report(folder)
     for cell, error in outcome.failed.items():
         print(f"Not run: {cell}: {error}")
     return USER_ERROR if outcome.failed else 0
+
+
+def _report_cells(folders: Sequence[Path]) -> None:
+    """Write `report.html` into every run that has none of its own, or an older one."""
+    from hsi.progress import progress
+    from hsi.quiet import forget_models
+    from hsi.report import write_after
+    from hsi.runs import open_run
+
+    with progress("Reports", len(folders)) as advance:
+        for count, folder in enumerate(folders, start=1):
+            said: list[str] = []
+            if write_after(open_run(folder), say=said.append) is None:
+                print(f"{folder.name}: {said[-1]}")
+            forget_models()
+            advance(count, folder.name)
 
 
 def _print(lines: Any) -> None:

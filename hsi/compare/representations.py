@@ -22,11 +22,15 @@ the same things?", 2021.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hsi.compare.batches import LEAST, Batches, layers_of, paired_batches, rows_for
 from hsi.deploy.variant import Variant
@@ -84,11 +88,13 @@ class Representations:
 class Alignment:
     """Linear CKA of all layers with all layers, batch by batch.
 
-    What is held between two batches is one number for each pair of layers.
+    What is held between two batches is one number for each pair of layers, and the room that the
+    Gram matrices of one batch take.
     """
 
     def __init__(self) -> None:
         self._products: np.ndarray | None = None
+        self._grams = np.empty((0, 0, 0))
         self._layers = 0
         self.samples = self.batches = 0
 
@@ -116,7 +122,10 @@ class Alignment:
                 f"Expected {self._layers} and {known - self._layers} layers as in the batches "
                 f"before, got {len(first)} and {len(second)}."
             )
-        products = _hsic(np.stack([gram(values) for values in (*first, *second)]))
+        shape = (count, min(sizes), min(sizes))
+        if self._grams.shape != shape:  # new memory takes as long as the products of small layers
+            self._grams = np.empty(shape)
+        products = _hsic_of([*first, *second], self._grams)
         self._products = products if self._products is None else self._products + products
         self._layers = len(first)
         self.samples, self.batches = self.samples + min(sizes), self.batches + 1
@@ -146,26 +155,57 @@ class Alignment:
         return self.matrix()[self._layers :, self._layers :]
 
 
+def _hsic_of(layers: Sequence[np.ndarray], grams: np.ndarray) -> np.ndarray:
+    """(layers, layers) HSIC_1 of all pairs; `grams` (layers, n, n) is written.
+
+    A thread a layer: products of so few samples leave BLAS's own threads waiting for each other.
+    """
+    order = sorted(range(len(layers)), key=lambda i: -layers[i].size)  # the last wait for little
+    with _blas().limit(limits=1, user_api="blas"):
+        # A list, so that what fails in a thread is raised here.
+        list(_threads().map(lambda i: _gram_into(layers[i], grams[i]), order))
+        return _hsic(grams)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count())
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries
+
+
 def gram(values: np.ndarray) -> np.ndarray:
     """Gram matrix of activations (n, ...) less their means: (n, n) float64, its diagonal zero.
 
     A layer that is constant gives zeros.
     """
+    found = np.empty((len(values), len(values)))
+    _gram_into(values, found)
+    return found
+
+
+def _gram_into(values: np.ndarray, found: np.ndarray) -> None:
+    """`gram`, written into an array that is there."""
     n = len(values)
     flat = np.asarray(values).reshape(n, -1)
-    found, means = np.zeros((n, n)), 0.0
+    means = 0.0
     single = np.promote_types(flat.dtype, np.float32)
     columns = max(1, AT_ONCE // n)
     for start in range(0, flat.shape[1], columns):
         part = flat[:, start : start + columns].astype(single, copy=False)
         mean = part.mean(axis=0)
         part = part - mean
-        found += part @ part.T
+        if start:
+            found += part @ part.T
+        else:
+            found[:] = part @ part.T
         means += float(np.dot(mean, mean))
     if np.trace(found) <= ROUNDING**2 * n * means:
-        return np.zeros((n, n))
+        found[:] = 0
     np.fill_diagonal(found, 0)
-    return found
 
 
 def _hsic(grams: np.ndarray) -> np.ndarray:

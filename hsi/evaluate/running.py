@@ -7,7 +7,6 @@ it: networks can then be compared pixel by pixel without being asked again.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
@@ -31,7 +30,7 @@ from hsi.pipeline.job import Job, open_job
 from hsi.pipeline.training import train_model
 from hsi.predict import Forward, Way, class_map, way_of
 from hsi.progress import progress
-from hsi.quiet import start_tensorflow
+from hsi.quiet import forget_models, start_tensorflow
 from hsi.runs import find_to_resume, open_run
 from hsi.samples import Samples
 
@@ -129,8 +128,7 @@ def _run(cell: EvaluationCell, logs: Path, *, drop_models: bool) -> str:
             print(f"error: {error}", file=log)
             return str(error)
         finally:
-            if "tf_keras" in sys.modules:  # Keras keeps every graph of a process
-                sys.modules["tf_keras"].backend.clear_session()
+            forget_models()
     return ""
 
 

@@ -98,16 +98,20 @@ def _page(
     return run_page(opened, methods=methods, samples=samples, seed=seed, say=say)
 
 
-def write_after(run: Run, *, say: Callable[[str], None] = print) -> None:
+def write_after(run: Run, *, say: Callable[[str], None] = print) -> Path | None:
     """Write the report of a run that has just ended, unless the one that is there is of this run.
 
     The run is whole without it, so what hinders a report is said and does no more.
+
+    Returns:
+        The file; None where there is none, as the last line that was said explains.
     """
     path = run.path(REPORT)
     if path.is_file() and path.stat().st_mtime_ns >= run.path(RUN_FILE).stat().st_mtime_ns:
         say(f"Report: {path}")
-        return
+        return path
     try:
-        write_report(run.folder, say=say)
+        return write_report(run.folder, say=say)
     except UserError as error:
         say(f"No report: {error}")
+        return None

@@ -31,6 +31,7 @@ class Outcome:
         table, summary: its files, every row and the means over seeds.
         figures: its curves.
         lines: the means over seeds, as `averages` gives them.
+        runs: folders of the cells that are finished.
         failed: folder -> error of the cells that could not be run.
     """
 
@@ -38,6 +39,7 @@ class Outcome:
     summary: Path
     figures: tuple[Path, ...]
     lines: Sequence[dict[str, Any]]
+    runs: tuple[Path, ...]
     failed: dict[str, str]
 
 
@@ -81,7 +83,7 @@ def run_study(
     if any(record["data"]["synthetic"] for record in records):
         say("Cells on the embedded synthetic scene: not real data.")
     figures = _draw(study, lines, folder, records)
-    return Outcome(table, summary, figures, lines, failed)
+    return Outcome(table, summary, figures, lines, tuple(path for _, path in done), failed)
 
 
 def _draw(

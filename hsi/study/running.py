@@ -20,6 +20,7 @@ from hsi.cluster import client_of
 from hsi.errors import UserError
 from hsi.pipeline import generate
 from hsi.progress import progress
+from hsi.quiet import forget_models
 from hsi.runs import open_run
 from hsi.settings import Settings, settings_from
 
@@ -120,15 +121,8 @@ def do_run(settings: Settings, *, logs: str, finishing: bool) -> str:
             print(f"error: {error}", file=log)
             return str(error)
         finally:
-            _forget_models()
+            forget_models()
     return ""
-
-
-def _forget_models() -> None:
-    """Keras keeps every graph of a process; a study makes hundreds."""
-    import tf_keras as keras
-
-    keras.backend.clear_session()
 
 
 @contextmanager

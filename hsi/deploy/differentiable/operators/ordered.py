@@ -23,6 +23,8 @@ BLOCK = 384
 """Products that one matrix product of oneDNN adds in order."""
 COLUMNS = 128
 """Sums that are continued together; each of them costs a product with the identity for all."""
+TOGETHER = 16
+"""Channels of a depthwise convolution that share a matrix product; all its others are zeros."""
 LARGEST_WINDOW = 25
 """Taps of a depthwise window that XNNPACK sums column by column."""
 PART = 2**24
@@ -33,10 +35,11 @@ SMALL = 2**18
 
 def dense(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None) -> tf.Tensor:
     """(..., k) x (n, k) + (n) -> (..., n)."""
+    outputs, products = w.shape
     with tf.init_scope():
-        kernel, offsets = tf.transpose(w), _bias(b, w.shape[0])
-    y = _in_order([tf.reshape(x, [-1, w.shape[1]])], kernel, offsets)
-    return tf.reshape(y, [-1, *(_size(x, axis) for axis in range(1, len(x.shape) - 1)), w.shape[0]])
+        kernel, offsets = tf.transpose(w), _bias(b, outputs)
+    y = _in_order([tf.reshape(x, [-1, products])], kernel, offsets)
+    return tf.reshape(y, [-1, *(_size(x, axis) for axis in range(1, len(x.shape) - 1)), outputs])
 
 
 def convolution(
@@ -45,9 +48,10 @@ def convolution(
     """(n, rows, cols, c) * (h, w, c, m) + (m), in groups where `w` takes fewer channels."""
     height, width, taken, outputs = w.shape
     groups = x.shape[-1] // taken
-    each = outputs // groups
     with tf.init_scope():
-        kernels = [tf.reshape(part, [-1, each]) for part in tf.split(w, groups, -1)]
+        kernels = [
+            tf.reshape(part, [height * width * taken, -1]) for part in tf.split(w, groups, -1)
+        ]
         offsets = tf.split(_bias(b, outputs), groups)
 
     def part(pixels: tf.Tensor) -> tf.Tensor:
@@ -55,10 +59,11 @@ def convolution(
         found = []
         for g, (kernel, offset) in enumerate(zip(kernels, offsets, strict=True)):
             rows = [tap[..., g * taken : (g + 1) * taken] for tap in taps] if groups > 1 else taps
-            found.append(_windows(rows, kernel, offset))
-        return tf.concat(found, -1) if groups > 1 else found[0]
+            found.append(_in_order([_flat(row) for row in rows], kernel, offset))
+        return _unflat(tf.concat(found, -1) if groups > 1 else found[0], taps[0])
 
-    return _by_parts(part, padded(x, (height, width), strides, padding), height * width)
+    x = padded(x, (height, width), strides, padding)
+    return _by_parts(part, x, (height, width), strides, outputs)
 
 
 def depthwise(
@@ -66,73 +71,102 @@ def depthwise(
 ) -> tf.Tensor:
     """(n, rows, cols, c) * (h, w, c, m) + (c m): products with zeros leave a sum as it is.
 
-    XNNPACK has kernels of their own for small windows with m = 1; the others it runs as grouped
-    convolutions.
+    So some channels share a matrix product, whose kernel has a block for each of them, and all
+    these products are one of batches. XNNPACK has kernels of its own for small windows with m = 1;
+    the others it runs as grouped convolutions.
     """
     height, width, channels, each = w.shape
-    by_columns = each == 1 and height * width <= LARGEST_WINDOW
-    together = max(1, (BLOCK - 1) // (height * width))
-    pieces = [(at, min(channels, at + together)) for at in range(0, channels, together)]
+    taps = height * width
+    by_columns = each == 1 and taps <= LARGEST_WINDOW
+    pieces = -(-channels // min(TOGETHER, max(1, (BLOCK - 1) // taps)))
+    together = max(-(-channels // pieces), 2)  # a single column is computed in another way
+    spare = pieces * together - channels
     with tf.init_scope():
         weights = tf.transpose(w, [1, 0, 2, 3]) if by_columns else w
-        kernels = [
-            tf.reshape(
-                weights[:, :, a:z, None] * tf.eye(z - a)[..., None],
-                [-1, (z - a) * each],
-            )
-            for a, z in pieces
-        ]
-        every = _bias(b, channels * each)
-        offsets = [every[a * each : z * each] for a, z in pieces]
+        weights = tf.pad(tf.reshape(weights, [taps, channels, each]), [[0, 0], [0, spare], [0, 0]])
+        blocks = tf.reshape(weights, [taps, pieces, together, 1, each])
+        blocks *= tf.eye(together)[:, :, None]
+        kernel = tf.reshape(tf.transpose(blocks, [1, 0, 2, 3, 4]), [pieces, taps * together, -1])
+        offsets = tf.pad(_bias(b, channels * each), [[0, spare * each]])
+        kernel = tf.concat([tf.reshape(offsets, [pieces, 1, -1]), kernel], 1)
 
     def part(pixels: tf.Tensor) -> tf.Tensor:
-        taps = _taps(pixels, (height, width), strides)
-        taps = [list(column) for column in zip(*taps, strict=True)] if by_columns else taps
-        rows = [tap for line in taps for tap in line]
-        found = [
-            _windows([tap[..., a:z] for tap in rows], kernel, offset)
-            for (a, z), kernel, offset in zip(pieces, kernels, offsets, strict=True)
-        ]
-        return tf.concat(found, -1)
+        lines = _taps(pixels, (height, width), strides)
+        if by_columns:
+            lines = [list(column) for column in zip(*lines, strict=True)]
+        rows = tf.stack([tap for line in lines for tap in line], 3)
+        rows = tf.reshape(rows, [-1, taps, pieces, together])
+        rows = tf.reshape(tf.transpose(rows, [2, 0, 1, 3]), [pieces, -1, taps * together])
+        y = tf.matmul(tf.concat([tf.ones_like(rows[..., :1]), rows], 2), kernel)
+        y = tf.reshape(tf.transpose(y, [1, 0, 2]), [-1, pieces * together * each])
+        return _unflat(y[:, : channels * each] if spare else y, lines[0][0])
 
-    return _by_parts(part, padded(x, (height, width), strides, padding), height * width)
+    x = padded(x, (height, width), strides, padding)
+    x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, spare]]) if spare else x
+    return _by_parts(part, x, (height, width), strides, channels * each)
 
 
 def _bias(b: tf.Tensor | None, outputs: int) -> tf.Tensor:
     return tf.zeros(outputs) if b is None else b
 
 
-def _windows(taps: Sequence[tf.Tensor], kernel: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """The sums over (n, rows, cols, c) pixels of each tap."""
-    y = _in_order([tf.reshape(tap, [-1, tap.shape[-1]]) for tap in taps], kernel, b)
-    return tf.reshape(y, [-1, _size(taps[0], 1), _size(taps[0], 2), kernel.shape[1]])
+def _flat(pixels: tf.Tensor) -> tf.Tensor:
+    """(n, rows, cols, c) -> (n rows cols, c)."""
+    return tf.reshape(pixels, [-1, pixels.shape[-1]])
+
+
+def _unflat(sums: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """(n rows cols, m) -> (n, rows, cols, m), as `pixels` has them."""
+    return tf.reshape(sums, [-1, _size(pixels, 1), _size(pixels, 2), sums.shape[-1]])
 
 
 def _in_order(rows: Sequence[tf.Tensor], w: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """b + the products of `rows`, (m, k) in all, with w (k, n), one after the other."""
-    if w.shape[1] % COLUMNS == 1:  # a product with a single column is computed in another way
-        with tf.init_scope():
-            w, b = tf.pad(w, [[0, 0], [0, 1]]), tf.pad(b, [[0, 1]])
-        return _in_order(rows, w, b)[:, :-1]
-    x = tf.concat(rows, 1) if len(rows) > 1 else rows[0]
     products, outputs = w.shape
+    groups = -(-outputs // COLUMNS) if products >= BLOCK else 1
+    size = max(-(-outputs // groups), 2)  # a single column is computed in another way
+    spare = groups * size - outputs
     end = min(products, BLOCK - 1)
     with tf.init_scope():  # made once, and not by each call
-        kernel = tf.concat([b[None], w[:end]], 0)
-    y = tf.matmul(tf.concat([tf.ones_like(x[:, :1]), x[:, :end]], 1), kernel)
-    if end == products:
-        return y
-    found = []
-    for first in range(0, outputs, COLUMNS):
-        total = y[:, first : first + COLUMNS]
-        size = total.shape[1]
-        for start in range(end, products, BLOCK - size):
-            stop = min(products, start + BLOCK - size)
-            with tf.init_scope():
-                kernel = tf.concat([tf.eye(size), w[start:stop, first : first + size]], 0)
-            total = tf.matmul(tf.concat([total, x[:, start:stop]], 1), kernel)
-        found.append(total)
-    return tf.concat(found, 1)
+        w, b = tf.pad(w, [[0, 0], [0, spare]]), tf.pad(b, [[0, spare]])
+        begin = tf.concat([b[None], w[:end]], 0)
+    x = tf.concat(rows, 1) if len(rows) > 1 else rows[0]
+    y = tf.matmul(tf.concat([tf.ones_like(x[:, :1]), x[:, :end]], 1), begin)
+    if end < products:
+        y = _continued(y, x, w, end, groups)
+    return y[:, :outputs] if spare else y
+
+
+def _continued(y: tf.Tensor, x: tf.Tensor, w: tf.Tensor, end: int, groups: int) -> tf.Tensor:
+    """The sums y (m, n) so far, of the first `end` products, to their end.
+
+    All parts are equally long, so that one loop does them: the last of them begins earlier than it
+    would, and meets zeros where the products are in the sums already.
+    """
+    products, outputs = w.shape
+    size = outputs // groups
+    step = min(BLOCK - size, products - end)
+    starts = [*range(end, products - step, step), products - step]
+    with tf.init_scope():
+        summed = [end, *(start + step for start in starts[:-1])]
+        parts = [
+            tf.pad(w[done : start + step], [[done - start, 0], [0, 0]])
+            for start, done in zip(starts, summed, strict=True)
+        ]
+        through = tf.tile(tf.eye(size), [1, groups])
+        kernels = tf.stack([tf.concat([through, part], 0) for part in parts])
+        kernels = tf.stack(tf.split(kernels, groups, -1), 1)
+        begins = tf.constant(starts)
+
+    def add(i: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        part = tf.slice(x, [0, begins[i]], [-1, step])
+        found = [
+            tf.matmul(tf.concat([total, part], 1), kernels[i, g]) for g, total in enumerate(totals)
+        ]
+        return i + 1, found
+
+    _, totals = tf.while_loop(lambda i, _: i < len(starts), add, (0, tf.split(y, groups, 1)))
+    return tf.concat(totals, 1)
 
 
 def _taps(x: tf.Tensor, window: tuple[int, int], strides: Sequence[int]) -> list[list[tf.Tensor]]:
@@ -157,7 +191,8 @@ def padded(
     pads = []
     for axis, (size, stride) in enumerate(zip(window, strides, strict=True)):
         length = _size(x, axis + 1)
-        total = tf.maximum((-(-length // stride) - 1) * stride + size - length, 0)
+        most = max if isinstance(length, int) else tf.maximum
+        total = most((-(-length // stride) - 1) * stride + size - length, 0)
         pads.append([total // 2, total - total // 2])
     return tf.pad(x, [[0, 0], *pads, [0, 0]])
 
@@ -167,16 +202,23 @@ def _size(x: tf.Tensor, axis: int) -> Any:
     return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
 
 
-def _by_parts(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, taps: int) -> tf.Tensor:
+def _by_parts(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    x: tf.Tensor,
+    window: tuple[int, int],
+    strides: Sequence[int],
+    outputs: int,
+) -> tf.Tensor:
     """`function` of as many samples at once as `PART` allows, one part after the other."""
-    known = None not in x.shape[1:]
-    if known and math.prod(x.shape[1:]) * taps <= SMALL:
+    taps = math.prod(window)
+    if None not in x.shape[1:] and math.prod(x.shape[1:]) * taps <= SMALL:
         return function(x)
+    sizes = [None if size is None else (size - w) // step + 1
+             for size, w, step in zip(x.shape[1:3], window, strides, strict=True)]  # fmt: skip
     sample = math.prod(_size(x, axis) for axis in range(1, 4)) * taps
     each = tf.maximum(PART // sample, 1)
     parts = -(-tf.shape(x)[0] // each)
-    shape = function(x[:1]).shape[1:]
-    done = tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=[None, *shape])
+    done = tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=[None, *sizes, outputs])
     _, done = tf.while_loop(
         lambda i, _: i < parts,
         lambda i, done: (i + 1, done.write(i, function(x[i * each : (i + 1) * each]))),
