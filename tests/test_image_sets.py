@@ -179,6 +179,9 @@ def test_fewer_training_images_leave_test_and_validation_as_they_are():
     assert set(less.part("train").pixels) < set(whole.part("train").pixels)
     counts = [np.bincount(x.part("train").classes) for x in (whole, less)]
     assert (np.abs(counts[1] - 0.25 * counts[0]) <= 0.5).all()
+    assert not len(whole.left_out)
+    both = np.sort(np.concatenate([less.left_out, less.part("train").pixels]))
+    np.testing.assert_array_equal(both, whole.part("train").pixels)
 
 
 def test_mnist_is_read_as_written(own_folder):

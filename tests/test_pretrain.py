@@ -12,8 +12,10 @@ from tf_keras import layers
 from hsi import bands
 from hsi.errors import DataError, ModelError, SettingsError
 from hsi.image_sets.augment import augmentation
+from hsi.image_sets.opening import open_image_set
 from hsi.patches import Patches
 from hsi.pipeline import generate
+from hsi.pipeline.pretraining import looked_at
 from hsi.pretrain import simclr
 from hsi.pretrain.contrast import found, nt_xent
 from hsi.pretrain.features import feature_model
@@ -204,6 +206,17 @@ def test_no_patch_that_is_looked_at_holds_a_test_pixel():
     expected = np.flatnonzero(held.sum(axis=(1, 2, 3)) == 0)
     np.testing.assert_array_equal(keys, expected)
     assert 0 < len(keys) < test.size
+
+
+def test_images_left_out_of_training_are_looked_at_and_no_others():
+    whole, less = (
+        open_image_set("digits", train_fraction=share, say=lambda line: None) for share in (1, 0.1)
+    )
+    keys, _ = looked_at(less)
+    assert len(keys) > 5 * len(less.part("train").pixels)
+    np.testing.assert_array_equal(keys, whole.part("train").pixels)
+    for part in ("validation", "test"):
+        assert not np.isin(less.part(part).pixels, keys).any()
 
 
 # Learning

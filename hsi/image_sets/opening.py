@@ -109,6 +109,7 @@ def open_image_set(
         seed=seed,
         divided=_divided(listing),
         augment=_augmentation(info, size),
+        left_out=np.setdiff1d(np.arange(len(listing.classes)), np.concatenate([*numbers.values()])),
         notes=_notes(info, listing, preprocess, len(numbers["train"])),
     )
 

@@ -34,6 +34,8 @@ class ImageSamples:
         seed: of the division.
         divided: how: by the publisher, or drawn.
         augment: for training batches alone.
+        left_out: numbers of the training images that `train_fraction` leaves out: they have no part
+            in training, but a start without labels may look at them.
         notes: what the user should know, a sentence each.
         synthetic: never; a scene may be.
     """
@@ -48,6 +50,7 @@ class ImageSamples:
     seed: int
     divided: str
     augment: Augment
+    left_out: np.ndarray
     notes: tuple[str, ...] = ()
     synthetic: bool = False
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsi.parts import Augment
+from hsi.image_sets.samples import ImageSamples
+from hsi.parts import AnySamples, Augment
 from hsi.pipeline.job import Job
 from hsi.progress import progress
 from hsi.samples import Samples
@@ -19,14 +20,14 @@ def pretrain_model(job: Job, model: keras.Model) -> dict[str, Any]:
     """Train a network's features in place by SimCLR; returns facts of it as plain values.
 
     Of a scene all pixels are looked at whose patches hold no test pixel, of images those of the
-    training part.
+    training part and those that `train_fraction` leaves out of it.
 
     Raises:
         DataError, ModelError: see `hsi.pretrain.simclr`.
     """
     from hsi.pretrain import simclr
 
-    keys, views = _looked_at(job)
+    keys, views = looked_at(job.samples)
     epochs = job.settings.pretrain_epochs
     job.say(f"Pretraining by simclr: {len(keys)} {job.samples.unit}s, none of the test, no labels.")
     with progress("Pretraining", epochs) as advance:
@@ -49,14 +50,16 @@ def pretrain_model(job: Job, model: keras.Model) -> dict[str, Any]:
     }
 
 
-def _looked_at(job: Job) -> tuple[np.ndarray, Augment]:
+def looked_at(samples: AnySamples) -> tuple[np.ndarray, Augment]:
+    """Numbers of the samples that a start without labels may see, and how their views are made."""
     from hsi.pretrain.keys import away_from_test
     from hsi.pretrain.views import black_of, image_views, patch_views
 
-    samples = job.samples
-    if isinstance(samples, Samples):
-        keys, without = away_from_test(samples.split), samples.scene.no_data
-        if without is not None:
-            keys = keys[~without.ravel()[keys]]
-        return keys, patch_views(black=black_of(samples.preparation))
-    return samples.part("train").pixels, image_views(moved=samples.augment)
+    if isinstance(samples, ImageSamples):
+        keys = np.union1d(samples.part("train").pixels, samples.left_out)
+        return keys, image_views(moved=samples.augment)
+    assert isinstance(samples, Samples)  # there are no others
+    keys, without = away_from_test(samples.split), samples.scene.no_data
+    if without is not None:
+        keys = keys[~without.ravel()[keys]]
+    return keys, patch_views(black=black_of(samples.preparation))
