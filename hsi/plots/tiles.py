@@ -259,7 +259,12 @@ def _draw_sample(
             _finish_tile(axes, row, row.single or names[band], row.values[..., band])
             if column == 0:
                 axes.set_ylabel(plain(textwrap.fill(row.label, 16)), fontsize=10)
-        _draw_scale(part, image, part.add_subplot(grid[at, columns]), row)
+        if row.single and columns > 1:  # across an empty row the scale would be far away
+            beside = axes.inset_axes((1.06, 0, 0.12, 1))
+            beside.set_in_layout(False)
+        else:
+            beside = part.add_subplot(grid[at, columns])
+        _draw_scale(part, image, beside, row)
         if row.caption and not line:
             _draw_caption(part.add_subplot(grid[at + 1, :columns]), row.caption)
 
