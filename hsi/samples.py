@@ -201,14 +201,10 @@ def open_samples(
     """
     scene = open_selected_scene(settings, say=say)
     check_patch_size(patch_size, scene.rows, scene.cols)
-    split = make_split(
+    split = split_of(
         scene,
-        method=settings.split,
-        amount=Amount(settings.train_fraction, settings.train_per_class),
-        validation_fraction=settings.validation_fraction,
-        patch_size=patch_size,
-        block_size=settings.block_size,
-        seed=settings.seed,
+        settings,
+        patch_size,
         train_labels=_label_map(settings.train_labels, scene, say),
         test_labels=_label_map(settings.test_labels, scene, say),
     )
@@ -226,6 +222,28 @@ def open_samples(
     scene = scene.fill_no_data(preparation.offset)
     patches = Patches(bands.apply(preparation, scene.cube), patch_size)
     return Samples(scene, split, preparation, patches)
+
+
+def split_of(
+    scene: Scene,
+    settings: Settings,
+    patch_size: int,
+    *,
+    train_labels: np.ndarray | None,
+    test_labels: np.ndarray | None,
+) -> Split:
+    """The division of a scene's pixels that settings ask for; see `hsi.split.make_split`."""
+    return make_split(
+        scene,
+        method=settings.split,
+        amount=Amount(settings.train_fraction, settings.train_per_class),
+        validation_fraction=settings.validation_fraction,
+        patch_size=patch_size,
+        block_size=settings.block_size,
+        seed=settings.seed,
+        train_labels=train_labels,
+        test_labels=test_labels,
+    )
 
 
 def open_selected_scene(settings: Settings, *, say: Say = print) -> Scene:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
+from hsi.metrics import holm
 from hsi.survey.agreement import alpha_interval, nominal_alpha
 from hsi.survey.clusters import difference_of, mean_of, two_way_variance
-from hsi.survey.paired import cochran_q, holm
+from hsi.survey.paired import cochran_q
 from hsi.survey.preferences import preference
 from hsi.survey.recognition import Votes, recognised_table
 

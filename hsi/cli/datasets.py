@@ -1,4 +1,4 @@
-"""`python -m hsi datasets`: the public scenes, where they are, and their download."""
+"""`python -m hsi datasets`: public scenes and image sets, where they are, and their download."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hsi import published
 from hsi.catalog import CATALOG, SYNTHETIC, CatalogScene, download, folders, on_disk
+from hsi.image_sets.facts import IMAGE_SETS, ImageSet
 
 EMBEDDED = {
     "name": SYNTHETIC, "title": "embedded scene, generated from a seed", "sensor": "simulated",
@@ -100,10 +102,30 @@ def _print_table() -> None:
     for row in [*(_row(scene) for scene in CATALOG.values()), _embedded()]:
         size = f"{row['rows']} x {row['cols']} x {row['bands']}"
         table.add_row(row["name"], row["sensor"], size, str(row["classes"]), _where(row))
+    images = Table(box=None, header_style="bold", pad_edge=False)
+    images.add_column("images", no_wrap=True)
+    images.add_column("what", overflow="fold")
+    images.add_column("classes", justify="right")
+    images.add_column("on disk", overflow="fold")
+    for info in IMAGE_SETS.values():
+        images.add_row(info.name, info.summary, str(len(info.classes) or ""), _image_folder(info))
     console = Console(soft_wrap=False)
     console.print(table)
+    console.print()
+    console.print(images)
     places = ", ".join(_short(folder) for folder in folders())
     console.print(f"Looked in {places}.", markup=False, highlight=False)
     console.print(
-        "Fetch one with: python -m hsi datasets --download NAME", markup=False, highlight=False
+        "Fetch a scene with: python -m hsi datasets --download NAME; images are fetched by the "
+        "first run that names them.",
+        markup=False,
+        highlight=False,
     )
+
+
+def _image_folder(info: ImageSet) -> str:
+    """Where an image set is; archives that are not unpacked yet count as missing."""
+    if not info.folders:
+        return "embedded"
+    found = (published.find(name, folder=info.name) for name in info.folders)
+    return next((_short(path) for path in found if path and path.is_dir()), "missing")

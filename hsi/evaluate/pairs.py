@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsi.evaluate.results import Result
-from hsi.metrics import mcnemar
-from hsi.survey.paired import holm
+from hsi.metrics import holm, mcnemar
 
 LEVEL = 0.05
 TEST = (

@@ -9,9 +9,9 @@ import numpy as np
 
 from hsi.evaluate.protocol import EvaluationCell, Protocol
 from hsi.readers.labels import read_labels
+from hsi.samples import split_of
 from hsi.scene import Scene
 from hsi.settings import Settings
-from hsi.split import Amount, make_split
 
 Maps = Mapping[str, np.ndarray]
 """`train_labels` and `test_labels` of the split `given`, read."""
@@ -57,14 +57,10 @@ def _missing(scene: Scene, settings: Settings, patch: int, maps: Maps) -> str:
             f"its patches of {patch} x {patch} pixels are larger than the scene of {scene.rows} x "
             f"{scene.cols}"
         )
-    split = make_split(
+    split = split_of(
         scene,
-        method=settings.split,
-        amount=Amount(settings.train_fraction, settings.train_per_class),
-        validation_fraction=settings.validation_fraction,
-        patch_size=patch,
-        block_size=settings.block_size,
-        seed=settings.seed,
+        settings,
+        patch,
         train_labels=maps.get("train_labels"),
         test_labels=maps.get("test_labels"),
     )

@@ -71,18 +71,3 @@ def _statistic(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     k = columns.shape[-1]
     spread = k * (columns**2).sum(axis=-1) - columns.sum(axis=-1) ** 2
     return (k - 1) * spread / (k * rows.sum() - (rows**2).sum())
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """(n,) p values adjusted for n tests: the smallest times n, the next times n - 1, and so on.
-
-    Example:
-        >>> holm(np.array([0.01, 0.04, 0.03]))
-        array([0.03, 0.06, 0.06])
-    """
-    p_values = np.asarray(p_values, np.float64)
-    order = np.argsort(p_values, kind="stable")
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from hsi.metrics import holm
 from hsi.survey.agreement import alpha_interval, nominal_alpha
 from hsi.survey.answers import Answer
 from hsi.survey.clusters import Estimate, mean_of
 from hsi.survey.key import EQUAL, LEFT, PREFERENCE, RIGHT, Key
-from hsi.survey.paired import holm
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from hsi.metrics import mcnemar
+from hsi.metrics import holm, mcnemar
 from hsi.survey.agreement import alpha_interval, nominal_alpha
 from hsi.survey.answers import Answer
 from hsi.survey.clusters import difference_of, mean_of
 from hsi.survey.key import RECOGNITION, Key
-from hsi.survey.paired import CochranQ, cochran_q, holm
+from hsi.survey.paired import CochranQ, cochran_q
 
 COLUMNS = (
     "variant", "class", "class_name", "votes", "recognised", "share", "share_low", "share_high",
