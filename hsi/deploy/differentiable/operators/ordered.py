@@ -23,6 +23,8 @@ BLOCK = 384
 """Products that one matrix product of oneDNN adds in order."""
 COLUMNS = 128
 """Sums that are continued together; each of them costs a product with the identity for all."""
+FEW = 8
+"""Matrix products up to which a loop would take longer to build than they do."""
 TOGETHER = 16
 """Channels of a depthwise convolution that share a matrix product; all its others are zeros."""
 LARGEST_WINDOW = 25
@@ -140,8 +142,8 @@ def _in_order(rows: Sequence[tf.Tensor], w: tf.Tensor, b: tf.Tensor) -> tf.Tenso
 def _continued(y: tf.Tensor, x: tf.Tensor, w: tf.Tensor, end: int, groups: int) -> tf.Tensor:
     """The sums y (m, n) so far, of the first `end` products, to their end.
 
-    All parts are equally long, so that one loop does them: the last of them begins earlier than it
-    would, and meets zeros where the products are in the sums already.
+    All parts are equally long, so that one loop does them where they are many: the last of them
+    begins earlier than it would, and meets zeros where the products are in the sums already.
     """
     products, outputs = w.shape
     size = outputs // groups
@@ -158,14 +160,22 @@ def _continued(y: tf.Tensor, x: tf.Tensor, w: tf.Tensor, end: int, groups: int) 
         kernels = tf.stack(tf.split(kernels, groups, -1), 1)
         begins = tf.constant(starts)
 
-    def add(i: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        part = tf.slice(x, [0, begins[i]], [-1, step])
-        found = [
+    def add(i: Any, begin: Any, totals: list[tf.Tensor]) -> list[tf.Tensor]:
+        part = tf.slice(x, [0, begin], [-1, step])
+        return [
             tf.matmul(tf.concat([total, part], 1), kernels[i, g]) for g, total in enumerate(totals)
         ]
-        return i + 1, found
 
-    _, totals = tf.while_loop(lambda i, _: i < len(starts), add, (0, tf.split(y, groups, 1)))
+    totals = tf.split(y, groups, 1)
+    if len(starts) * groups <= FEW:
+        for i, start in enumerate(starts):
+            totals = add(i, start, totals)
+    else:
+        _, totals = tf.while_loop(
+            lambda i, _: i < len(starts),
+            lambda i, totals: (i + 1, add(i, begins[i], totals)),
+            (0, totals),
+        )
     return tf.concat(totals, 1)
 
 
@@ -211,7 +221,8 @@ def _by_parts(
 ) -> tf.Tensor:
     """`function` of as many samples at once as `PART` allows, one part after the other."""
     taps = math.prod(window)
-    if None not in x.shape[1:] and math.prod(x.shape[1:]) * taps <= SMALL:
+    small = None not in x.shape[1:] and math.prod(x.shape[1:]) * taps <= SMALL
+    if small or taps == 1:  # windows of one pixel take no more than the input itself
         return function(x)
     sizes = [None if size is None else (size - w) // step + 1
              for size, w, step in zip(x.shape[1:3], window, strides, strict=True)]  # fmt: skip
