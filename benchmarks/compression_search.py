@@ -7,13 +7,15 @@ A cell is a split and a seed. Its study trains `cao`, prunes and factorises it, 
 folds and quantizes all of them. Of a cell's `.tflite` files those count that lose at most 1 point
 of OA on the *validation* pixels; of them the smallest and the fastest are chosen, once by pruning,
 folding and quantization alone and once by everything, against the float `.tflite` of the trained
-network. Whether the choice holds is then seen on the *test* pixels and said: at most 1 point worse
-and not significantly so (McNemar).
+network; and of those that reach the goals in bytes and time the best on validation pixels. Whether
+the choice holds is then seen on the *test* pixels and said: at most 1 point worse and not
+significantly so (McNemar).
 
 Cells that are finished stay; `--time_only` measures the latencies again, for a quiet machine, and
-makes the tables anew. Files are timed on one thread, in turn, in rounds. Everything goes to
-`benchmarks/results/compression_search_<scene>.json`, with a figure beside it. Ratios are the
-trained float file's bytes or milliseconds over the chosen file's: above 1 the choice is better.
+makes the tables anew, `--choose_only` does so from what has been measured. Files are timed on one
+thread, in turn, in rounds. Everything goes to `benchmarks/results/compression_search_<scene>.json`,
+with a figure beside it. Ratios are the trained float file's bytes or milliseconds over the chosen
+file's: above 1 the choice is better.
 """
 
 from __future__ import annotations
@@ -219,18 +221,19 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="a file of benchmarks/studies")
     parser.add_argument("--output", type=Path, help="folder of the study")
     parser.add_argument("--time_only", action="store_true", help="of a study that is finished")
+    parser.add_argument("--choose_only", action="store_true", help="among files that are timed")
     parser.add_argument("--cells", nargs="+", default=(), help="names of a few cells")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON and figure")
     given = parser.parse_args()
     folder = given.output or Path("outputs") / "studies" / given.study.stem
-    if not given.time_only:
+    if not given.time_only and not given.choose_only:
         for path in run_cells(given.study, folder, given.cells):
             evaluate(folder, path)
     records = sorted((folder / FOUND).glob("*.json"))
     if not records:
         sys.exit(f"{folder}: no finished cell; run without --time_only first.")
-    for record in records:
+    for record in records if not given.choose_only else ():
         if given.time_only or "rounds" not in json.loads(record.read_text(encoding="utf-8")):
             time_cell(folder, record, rounds=given.rounds)
     result = result_of([chosen_in(record) for record in records], given.study)
