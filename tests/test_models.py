@@ -13,6 +13,7 @@ import h5py
 import keras as keras_3
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 from tf_keras import layers
 
@@ -396,3 +397,43 @@ def test_a_layer_alone_is_no_model(model, tmp_path):
     model.save(tmp_path / "model.keras")
     path = edited(tmp_path / "model.keras", tmp_path / "layer.keras", layer_alone)
     assert "expected a tf_keras model" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("padding", "depth", "taps", "around"), [("valid", 5, 5, 0), ("same", 4, 3, 1)]
+)
+def test_a_file_whose_convolution_tensorflow_computes_wrongly_is_refused(
+    padding, depth, taps, around, tmp_path
+):
+    """For what TensorFlow answers, not for its shape: a right answer is never refused."""
+    inputs = keras.Input((5, 5, depth, 1))
+    conv = layers.Conv3D(8, (3, 3, taps), strides=(1, 1, 4), padding=padding, name="deep")
+    model = keras.Model(inputs, layers.Flatten()(conv(inputs)))
+    model.save(tmp_path / "model.h5")
+    x = np.random.default_rng(0).normal(size=(8, 5, 5, depth)).astype(np.float32)
+    wide = np.pad(x, [(0, 0), (around, around), (around, around), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(wide, (3, 3, taps), axis=(1, 2, 3))
+    kernel = conv.get_weights()[0][:, :, :, 0]
+    wanted = np.einsum("nrcdijk,ijko->nrcdo", windows[:, :, :, ::4], kernel)
+    found = conv(x[..., None]).numpy()
+    assert found.shape == wanted.shape
+    if np.abs(found - wanted).max() > 1e-3:  # TensorFlow 2.21 with oneDNN
+        with pytest.raises(ModelError, match=r"deep: TensorFlow .* TF_ENABLE_ONEDNN_OPTS=0"):
+            load_model(tmp_path / "model.h5")
+    else:
+        load_model(tmp_path / "model.h5")
+
+
+def test_a_right_convolution_of_the_same_shape_is_opened(tmp_path, monkeypatch):
+    """As without oneDNN: single steps, of which every fourth is taken, are always right."""
+    plain = tf.nn.conv3d
+
+    def right(x, kernel, strides, padding):
+        found = plain(x, kernel, (1, 1, 1, 1, 1), padding)
+        return found[:, :: strides[1], :: strides[2], :: strides[3]]
+
+    monkeypatch.setattr(tf.nn, "conv3d", right)
+    inputs = keras.Input((3, 3, 5, 1))
+    outputs = layers.Conv3D(8, (3, 3, 5), strides=(1, 1, 4))(inputs)
+    keras.Model(inputs, layers.Flatten()(outputs)).save(tmp_path / "model.h5")
+    load_model(tmp_path / "model.h5")

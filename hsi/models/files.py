@@ -44,11 +44,22 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model | SavedG
 
     Raises:
         ModelError: missing, damaged, no model, a layer of Keras 3 that `tf_keras` does not know,
-            or, without `trust`, a file that could run any code.
+            or, without `trust`, a file that could run any code; or a layer that this TensorFlow
+            computes wrongly (`hsi.models.short_steps`).
     """
     path = Path(path)
-    if path.is_dir():
-        return _load_folder(path, trust=trust)
+    model = _load_folder(path, trust=trust) if path.is_dir() else _load_file(path, trust=trust)
+    import tf_keras as keras
+
+    if isinstance(model, keras.Model):
+        from hsi.models.short_steps import refuse_wrong_steps
+
+        with _one_line(path, "a model whose layers can be computed"):
+            refuse_wrong_steps(model)
+    return model
+
+
+def _load_file(path: Path, *, trust: bool) -> keras.Model:
     if not path.is_file():
         raise ModelError(f"{path}: no such model file.")
     config, version = _stored(path)
