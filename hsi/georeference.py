@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hsi.errors import DataError
 
@@ -192,7 +193,7 @@ def _crs_of_header(header: Mapping[str, object], words: Sequence[str]) -> str:
         return ""
     if words[0].lower().startswith("geographic"):
         return WGS84
-    if words[0].upper() != "UTM" or len(words) < 9 or not words[7].isdigit():
+    if words[0].upper() != "UTM" or len(words) < 9 or not words[7].isdecimal():
         return ""
     return utm_wkt(int(words[7]), north=words[8].lower().startswith("n"))
 
@@ -227,6 +228,30 @@ def epsg_wkt(number: int) -> str:
         return str(CRS.from_epsg(number).to_wkt())
     except CRSError:
         return f"EPSG:{number}"
+
+
+def to_rasterio(georeference: Georeference, *, where: str) -> dict[str, Any]:
+    """Options of `rasterio.open` for a file on this grid: its transform and, if named, its CRS.
+
+    Args:
+        where: the file, for the text of errors.
+
+    Raises:
+        DataError: a reference system that GDAL cannot parse.
+    """
+    import rasterio
+
+    options: dict[str, Any] = {"transform": rasterio.Affine(*georeference.transform)}
+    if georeference.crs:
+        try:
+            with rasterio.Env():  # which keeps GDAL's own words off the screen
+                options["crs"] = rasterio.CRS.from_user_input(georeference.crs)
+        except rasterio.errors.CRSError as error:
+            raise DataError(
+                f"{where}: GDAL cannot read the reference system {georeference.crs[:40]!r}; "
+                "correct it in the scene's file."
+            ) from error
+    return options
 
 
 def _projection_of(crs: str) -> str:

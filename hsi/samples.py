@@ -283,7 +283,7 @@ def class_numbers(scene: Scene, wanted: tuple[str, ...]) -> tuple[int, ...]:
     for text in wanted:
         if text in CLASS_SETS:
             numbers.extend(CLASS_SETS[text])
-        elif text.isdigit() and int(text) in scene.classes:
+        elif text.isdecimal() and int(text) in scene.classes:
             numbers.append(int(text))
         elif text.casefold() in by_name:
             numbers.append(by_name[text.casefold()])

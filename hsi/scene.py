@@ -153,6 +153,8 @@ class Scene:
         if self.no_data_value is None and self.cube.dtype.kind != "f":
             return self
         kept = np.setdiff1d(np.arange(self.bands), np.asarray(dropping, int) - 1)
+        if not kept.size:
+            return self  # which `drop_bands` refuses
         empty = np.zeros(self.labels.shape, bool)
         for row, chunk in _row_chunks(self.cube):
             looked_at = chunk if len(kept) == self.bands else chunk[:, :, kept]

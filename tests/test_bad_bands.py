@@ -221,6 +221,28 @@ def test_bands_that_are_left_out_are_not_asked_for_data(tmp_path: Path) -> None:
     assert scene.bands == BANDS - 1
 
 
+@pytest.mark.parametrize(
+    ("bad", "options"), [((3,), []), ((), ["--drop_bands", "3"])], ids=["bbl", "numbers"]
+)
+@pytest.mark.parametrize("factor", ["", "reflectance scale factor = 10000\n"])
+def test_bands_that_are_left_out_may_hold_anything_where_0_is_no_data(
+    tmp_path: Path, factor: str, bad: tuple[int, ...], options: list[str]
+) -> None:
+    cube = some_cube()
+    cube[0, :4], cube[0, :4, 2] = 0, 7
+    named = write(tmp_path, cube, no_data=0, bad_bands=bad)
+    header = tmp_path / "scene.hdr"
+    header.write_text(header.read_text() + factor)
+    scene, _ = selected([*named, *options])
+    assert np.argwhere(scene.no_data).tolist() == [[0, col] for col in range(4)]
+    assert not scene.labels[0, :4].any()
+
+
+def test_a_digit_that_is_no_number_is_no_class(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no class '\u00b2'"):
+        selected([*write(tmp_path, some_cube()), "--classes", "\u00b2"])
+
+
 def test_given_maps_lose_the_pixels_without_data(tmp_path: Path) -> None:
     cube = some_cube()
     cube[:4] = NO_DATA

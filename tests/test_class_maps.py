@@ -138,3 +138,22 @@ def test_what_cannot_be_written_is_refused(labels, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: without_rasterio(name))
     with pytest.raises(DataError, match=r"a GeoTIFF needs .* pip install 'hsi\[geo\]'"):
         check_writable(tmp_path / "other.tif")
+
+
+@pytest.mark.parametrize("name", ["scene.tif", "scene.png", "scene.npy"])
+def test_a_map_beside_an_envi_scene_of_its_name(tmp_path, name):
+    scene = [tmp_path / "scene.hdr", tmp_path / "scene.img"]
+    check_writable(tmp_path / name, keep=scene)
+    for over in ("scene.hdr", "scene.HDR"):
+        with pytest.raises(OutputError, match="over the scene"):
+            check_writable(tmp_path / over, keep=scene)
+    with pytest.raises(OutputError, match="over the scene"):
+        check_writable(tmp_path / name, keep=[tmp_path / name])
+
+
+def test_a_reference_system_that_gdal_cannot_read_is_refused_before_the_work(tmp_path):
+    broken = Georeference('PROJCS["half', PLACE.transform)
+    with pytest.raises(DataError, match=r"map\.tif: GDAL cannot read .*half") as caught:
+        check_writable(tmp_path / "map.tif", georeference=broken)
+    assert "\n" not in str(caught.value)
+    check_writable(tmp_path / "map.hdr", georeference=broken)

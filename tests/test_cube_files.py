@@ -143,6 +143,29 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, ending: str) -> N
         write(tmp_path / "file" / f"a{ending}", some_cube())
 
 
+@pytest.mark.parametrize("write", [write_netcdf, write_geotiff])
+@pytest.mark.parametrize(
+    ("dtype", "no_data"),
+    [("uint16", -9999), ("int16", math.nan), ("uint8", 0.5), ("float32", 1e300)],
+)
+def test_no_data_that_the_type_cannot_hold_is_refused(
+    tmp_path: Path, write: Write, dtype: str, no_data: float
+) -> None:
+    with pytest.raises(SettingsError, match=f"in values of {dtype}, which cannot be that"):
+        write(tmp_path / "a.tif", some_cube(dtype), no_data=no_data)
+    assert not list(tmp_path.iterdir())
+    write(tmp_path / "a.tif", some_cube("float32"), no_data=math.nan)
+
+
+def test_a_type_or_reference_system_that_a_geotiff_has_not(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="GeoTIFF has no float16"):
+        write_geotiff(tmp_path / "a.tif", some_cube("float16"))
+    broken = Georeference('PROJCS["half', UTM.transform)
+    with pytest.raises(DataError, match="GDAL cannot read the reference system"):
+        write_geotiff(tmp_path / "a.tif", some_cube(), georeference=broken)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "steps", [(-30.0, 0.0, 0.0, -30.0), (-30.0, 0.0, 0.0, 30.0), (30.0, 9.0, 0.0, -30.0)]
 )

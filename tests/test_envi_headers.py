@@ -195,3 +195,27 @@ def test_a_window_takes_the_memory_of_a_window(
     finally:
         tracemalloc.stop()
     assert peak < 4 * size + (1 << 19) < cube.nbytes / 2
+
+
+@pytest.mark.parametrize("offsets", ["{0, 0, 0, 0}", "{0, 5, 0, 0}"])
+def test_a_bad_band_does_not_count_where_0_is_no_data(tmp_path: Path, offsets: str) -> None:
+    cube = some_cube()
+    cube[1, 2], cube[1, 2, 3] = 0, 7
+    cube[2, 2, :3] = 0, 9, 0  # dark, but with data
+    header = with_fields(
+        tmp_path, cube, data_ignore_value=0, reflectance_scale_factor=100,
+        data_offset_values=offsets, bbl="{1, 1, 1, 0}",
+    )  # fmt: skip
+    read = opened(header)
+    good = read.whole()[:, :, :3]
+    assert np.argwhere(~read.has_data(good)).tolist() == [[1, 2]]
+    np.testing.assert_allclose(good[2, 2, [0, 2]], 0)
+    assert np.isnan(read.no_data) == (offsets != "{0, 0, 0, 0}")
+
+
+@pytest.mark.parametrize("zone", ["\u00b2\u00b3", "x"])
+def test_a_zone_that_is_no_number_names_no_system(tmp_path: Path, zone: str) -> None:
+    place = f"{{UTM, 1, 1, 400000, 4200000, 30, 30, {zone}, North, WGS-84}}"
+    georeference = opened(with_fields(tmp_path, some_cube(), map_info=place)).georeference
+    assert georeference is not None
+    assert georeference.crs == ""

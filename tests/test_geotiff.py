@@ -16,6 +16,7 @@ from hsi.readers import read_array
 from hsi.readers.labels import read_labels
 from hsi.readers.raster import Raster, open_raster
 from hsi.writers.class_maps import Legend, write_class_map
+from hsi.writers.cubes import write_envi
 
 ROWS, COLS, BANDS = 6, 5, 3
 GRID = Georeference(utm_wkt(33, north=True), (30.0, 0.0, 399960.0, 0.0, -30.0, 4.2e6))
@@ -124,6 +125,70 @@ def test_pixels_without_data(tmp_path: Path, dtype: str, no_data: float) -> None
     assert np.argwhere(~read.has_data(read.whole())).tolist() == [[1, 2], [4, 0]]
 
 
+def write_masked(
+    path: Path, cube: np.ndarray, mask: np.ndarray, *, inside: bool = True, **options: Any
+) -> None:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside),
+        write(path, cube, **options) as file,
+    ):
+        file.write_mask(mask)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "declared", "no_data"),
+    [("int16", None, 0), ("int16", -5, -5), ("float32", None, np.nan), ("float32", -5, -5)],
+)
+def test_pixels_that_a_mask_leaves_out_hold_no_data(
+    tmp_path: Path, dtype: str, declared: float | None, no_data: float, inside: bool
+) -> None:
+    """A mask in the file, or as GDAL writes it without being told, beside it."""
+    mask = np.full((ROWS, COLS), 255, np.uint8)
+    mask[:2] = 0
+    write_masked(tmp_path / "a.tif", some_cube(dtype), mask, inside=inside, nodata=declared)
+    said: list[str] = []
+    read = opened(tmp_path / "a.tif", said)
+    assert any("its mask leaves out" in line for line in said)
+    np.testing.assert_array_equal(read.no_data, no_data)
+    np.testing.assert_array_equal(read.has_data(read.whole()), mask > 0)
+    part = read.read(slice(1, 4), slice(2, 5))
+    np.testing.assert_array_equal(read.has_data(part), mask[1:4, 2:5] > 0)
+    np.testing.assert_array_equal(part[1:], some_cube(dtype)[2:4, 2:5])
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_mask_and_scales_together(tmp_path: Path, dtype: str, offset: float) -> None:
+    mask = np.full((ROWS, COLS), 255, np.uint8)
+    mask[3, 1] = 0
+    place = rasterio.Affine(*GRID.transform)
+    write_masked(tmp_path / "a.tif", some_cube(dtype), mask, transform=place)
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.scales, file.offsets = (0.5,) * BANDS, (offset,) * BANDS
+    read = opened(tmp_path / "a.tif")
+    values, inside = read.whole(), mask > 0
+    np.testing.assert_array_equal(read.has_data(values), inside)
+    np.testing.assert_allclose(values[inside], some_cube()[inside] * 0.5 + offset)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_labels_that_a_mask_leaves_out_are_none(tmp_path: Path, dtype: str) -> None:
+    mask = np.full((ROWS, COLS), 255, np.uint8)
+    mask[0] = 0
+    write_masked(tmp_path / "a.tif", some_labels()[:, :, None].astype(dtype), mask)
+    found = read_array(str(tmp_path / "a.tif"), kind="labels", say=lambda _: None)
+    np.testing.assert_array_equal(found.array, np.where(mask, some_labels(), 0))
+
+
+def test_a_band_of_transparency_is_a_band(tmp_path: Path) -> None:
+    cube = np.concatenate([some_cube("uint8"), np.zeros((ROWS, COLS, 1), np.uint8)], axis=2)
+    write(tmp_path / "a.tif", cube, photometric="RGB", alpha="YES").close()
+    read = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read.whole(), cube)
+    assert read.no_data is None
+
+
 def test_scales_and_offsets_of_bands_are_applied(tmp_path: Path) -> None:
     cube = some_cube()
     cube[1, 2] = -1
@@ -214,3 +279,51 @@ def test_a_label_map_must_lie_on_the_scenes_grid(tmp_path: Path) -> None:
     for part in ("zone 32N (EPSG:32632)", "zone 33N (EPSG:32633)", "gdalwarp -t_srs EPSG:32633"):
         assert part in other
     assert "399990, 4200000" in labels_on(GRID.window(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("B02_10m", "B03_10m", "B04_10m"), None),
+        (("soil 5 cm", "soil 10 cm", "soil 30 cm"), None),
+        (("res 10m 490 nm", "res 10m 560 nm", "res 20m 665 nm"), [490, 560, 665]),
+        (("0.49 um", "0.56 um", "0.665 um"), [490, 560, 665]),
+        (("4900 Angstroms", "5600 Angstroms", "6650 Angstroms"), [490, 560, 665]),
+    ],
+)
+def test_only_units_of_light_in_names_of_bands(
+    tmp_path: Path, names: tuple[str, ...], expected: list[float] | None
+) -> None:
+    with write(tmp_path / "a.tif", some_cube()) as file:
+        for band, name in enumerate(names, start=1):
+            file.set_band_description(band, name)
+    found = opened(tmp_path / "a.tif").wavelengths
+    assert (found if found is None else found.round(6).tolist()) == expected
+
+
+def test_labels_beside_a_cube_of_the_same_name(tmp_path: Path) -> None:
+    """The header beside them is the cube's: it says nothing of the labels."""
+    write_envi(
+        tmp_path / "a.hdr", some_cube(), wavelengths=np.array([450.5, 550, 650]), bad_bands=(2,)
+    )
+    write(tmp_path / "a.tif", some_labels()[:, :, None]).close()
+    said: list[str] = []
+    found = read_labels(str(tmp_path / "a.tif"), shape=(ROWS, COLS), say=said.append)
+    np.testing.assert_array_equal(found.array, some_labels())
+    assert said == []
+    write(tmp_path / "a.tif", some_cube()[:, :, :2]).close()
+    read = opened(tmp_path / "a.tif", said)
+    assert read.bad_bands == ()
+    assert said == ["a.tif: a.hdr beside it is of another image; not used."]
+
+
+@pytest.mark.parametrize("cells", ["<F></F>", "", "<F>nan</F>", "<F>1e999</F>"])
+def test_a_table_of_classes_without_numbers_is_one_line(tmp_path: Path, cells: str) -> None:
+    path = tmp_path / "a.tif"
+    write(path, some_labels()[:, :, None]).close()
+    path.with_name("a.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><GDALRasterAttributeTable><FieldDefn index="0">'
+        f'<Usage>5</Usage></FieldDefn><Row index="0">{cells}</Row></GDALRasterAttributeTable>'
+        "</PAMRasterBand></PAMDataset>"
+    )
+    assert "a.tif.aux.xml: expected numbers in its attribute table" in refusal(path)

@@ -279,11 +279,84 @@ def test_pixels_outside_are_said_and_all_outside_is_an_error(tmp_path: Path) -> 
         ("row,col,class\n1,1,1\n1,1,2\n", "pixel 1,1 (row,col from 0) has class 1 and class 2"),
         ("row,col,class\n1,1,-2\n", "-2 is no class"),
         ("row,col,class\n1,1,\n", "1 entries are empty"),
-        ("row,col,class,name\n1,1,1,a\n2,1,1,b\n", "class 1 is called 'a' and 'b'"),
+        ("row,col,class\n1,1,3000000000\n", "3000000000 is no class"),
+        ("row,col,class\n1,1,4294967297\n2,1,1\n", "4294967297 is no class"),
+        ("row,col,class,class\n1,1,1,1\n", "2 columns 'class'; keep one"),
+        (
+            "row,col,label,class_id\n1,1,1,1\n",
+            "and class, separated by commas; got row",
+        ),
+        ("\ufeff", "no pixels"),
     ],
 )
 def test_tables_that_cannot_be_meant(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(table(tmp_path / "a.csv", text), None)
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "column"),
+    [
+        ("row,col,class,label", "3,4,2,maize", ""),
+        ("row,col,class,class_id", "3,4,2,9", ""),
+        ("line,row,col,class", "7,3,4,2", ""),
+        ("line,sample,label,,", "3,4,2,,", ""),
+        ("row,col,Crop", "3,4,2", ":Crop"),
+        ("row,col,label", "3,4,2", ":Label"),
+        ("row,col,class,label", "3,4,9,2", ":label"),
+        ("row,col,label,class_id", "3,4,9,2", ":class_id"),
+    ],
+)
+def test_columns_that_may_mean_the_same(
+    tmp_path: Path, header: str, line: str, column: str
+) -> None:
+    path = table(tmp_path / "a.csv", f"{header}\n{line}\n")
+    found = labels(f"{path}{column}", None)
+    assert np.argwhere(found.array).tolist() == [[3, 4]]
+    assert found.array[3, 4] == 2
+
+
+def test_a_field_that_is_longer_than_any(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", f"row,col,class\n1,1,{'a' * 140_000}\n")
+    assert "no table of pixels" in refusal(path, None)
+
+
+def test_a_column_that_is_not_there_is_no_other(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "row,col,class\n3,4,2\n")
+    assert "and label, separated" in refusal(f"{path}:label", None)
+
+
+def test_several_names_of_a_class_are_those_of_something_else(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "row,col,class,name\n1,1,1,plot A\n2,1,1,plot B\n3,1,2,c\n")
+    said: list[str] = []
+    assert labels(path, None, said).class_names == {}
+    assert any("class 1 is called 'plot A' and 'plot B'" in line for line in said)
+
+
+@pytest.mark.parametrize("field", ["name", "NAME"])
+def test_polygons_without_a_name_leave_the_name_of_the_others(tmp_path: Path, field: str) -> None:
+    names = np.array(["wheat", None, None], object)
+    shapes = [polygon(FIELD), polygon(WEDGE), polygon(WEDGE)]
+    path = write(tmp_path / "a.gpkg", shapes, klass=[1, 1, 2], **{field: names})
+    assert labels(f"{path}:klass").class_names == {1: "wheat"}
+    path = write(tmp_path / "b.gpkg", shapes, klass=[1, 1, 3_000_000_000], **{field: names})
+    assert "3000000000 is no class" in refusal(f"{path}:klass")
+
+
+def test_a_number_of_20_digits_in_a_text_of_regions(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"; ENVI Output of ROIs (4.8)\n; ROI name: a\n; ROI npts: 1\n 1 {'9' * 20} 1\n")
+    assert "expected ID, X and Y as whole numbers" in refusal(path)
+
+
+def test_xml_is_no_page_of_the_web(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text('<?xml version="1.0"?>\n<RegionsOfInterest version="1.1" />\n')
+    text = refusal(path)
+    assert "HTML" not in text
+    assert "XML, which is not read here" in text
+    assert f"ogr2ogr labels.gpkg {path}" in text
+    path.write_text('<?xml version="1.0"?>\n<!DOCTYPE html><html></html>\n')
+    assert "an HTML page" in refusal(path)
 
 
 def test_a_raster_is_still_read_as_one(tmp_path: Path) -> None:

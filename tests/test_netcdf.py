@@ -11,10 +11,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 
 from hsi.errors import DataError
-from hsi.georeference import WGS84, Georeference
+from hsi.georeference import WGS84, Georeference, utm_wkt
 from hsi.readers import read_array
+from hsi.readers.labels import read_labels
 from hsi.readers.netcdf import ROWS_AT_ONCE
 from hsi.readers.raster import Raster, open_raster
 
@@ -145,6 +148,37 @@ def test_a_variable_that_is_not_there_lists_those_that_are(emit: Path) -> None:
     assert f"reflectance ({LINES} x {SAMPLES} x {BANDS} float32)" in text
 
 
+@pytest.mark.parametrize(
+    ("dtype", "attributes", "fill"),
+    [("f4", {}, -9999), ("f4", {"missing_value": -1.0}, -1), ("u2", {}, 65535),
+     ("f4", {"_FillValue": -5.0, "missing_value": -1.0}, -5)],
+)  # fmt: skip
+def test_the_map_of_emit_holds_no_data_off_the_swath(
+    emit: Path, dtype: str, attributes: dict[str, float], fill: float
+) -> None:
+    with h5py.File(emit, "a") as file:
+        del file["reflectance"]
+        item = file.create_dataset("reflectance", data=np.ones((LINES, SAMPLES, BANDS), dtype))
+        item.attrs.update({name: item.dtype.type(value) for name, value in attributes.items()})
+    read = opened(f"{emit}:ortho")
+    assert read.no_data == fill
+    values, inside = read.whole(), lookup()[0] > 0
+    assert (values[~inside] == fill).all()
+    np.testing.assert_array_equal(read.has_data(values), inside)
+
+
+def test_what_emit_sensed_in_two_axes_is_not_on_the_map_either(emit: Path) -> None:
+    with h5py.File(emit, "a") as file:
+        file["truth"] = np.ones((LINES, SAMPLES), np.uint8)
+    grid = opened(f"{emit}:ortho").georeference
+    spec, shape = f"{emit}:truth", (LINES, SAMPLES)
+    assert read_array(spec, kind="labels", say=lambda _: None).georeference is None
+    elsewhere = Georeference(WGS84, (1.0, 0.0, 7.0, 0.0, -1.0, 7.0))
+    for scene in (grid, elsewhere):  # it can be compared with neither
+        found = read_labels(spec, shape=shape, georeference=scene, say=lambda _: None)
+        assert found.array.all()
+
+
 # NetCDF of others
 
 
@@ -202,6 +236,33 @@ def test_packed_values_are_unpacked_and_fills_become_nan(tmp_path: Path) -> None
     assert any("scale factors" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [{"scale_factor": 1.0}, {"add_offset": 0}, {"scale_factor": np.ones(3), "add_offset": 0.0}],
+)
+def test_factors_that_change_nothing_leave_whole_numbers(
+    tmp_path: Path, attributes: dict[str, object]
+) -> None:
+    large = np.full((4, 4, 3), 2**24 + 1, np.int32)
+    path = netcdf(tmp_path / "a.nc", ("y", "x", "band"), large, _FillValue=-1, **attributes)
+    read = opened(path)
+    assert (read.dtype, read.no_data) == (np.int32, -1)
+    np.testing.assert_array_equal(read.whole(), large)
+
+
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset"])
+def test_factors_of_each_band(tmp_path: Path, name: str) -> None:
+    stored, given = np.full((4, 4, 3), 10, np.int16), np.array([1.0, 0.5, 2.0])
+    path = netcdf(tmp_path / "a.nc", ("y", "x", "band"), stored, **{name: given})
+    expected = stored * given if name == "scale_factor" else stored + given
+    np.testing.assert_allclose(opened(path).whole(), expected)
+    for wrong, said in ((given[:2], "got 2 numbers"), ("half", "got 'half'")):
+        with h5py.File(path, "a") as file:
+            file["data"].attrs[name] = wrong
+        text = refusal(path)
+        assert f"a.nc:data: expected {name} as one number or 3, one per band, {said}" in text
+
+
 def test_a_label_map_with_its_legend(tmp_path: Path) -> None:
     labels = np.array([[0, 1, 2], [2, 2, 9]], np.uint8)
     path = netcdf(
@@ -222,6 +283,120 @@ def test_numbers_of_rows_and_columns_are_no_map(tmp_path: Path) -> None:
             file[name].make_scale(name)
             item.dims[place].attach_scale(file[name])
     assert opened(path).georeference is None
+
+
+# The map of others
+
+UTM = utm_wkt(33, north=True)
+NORTH_UP = (30.0, 0.0, 500000.0, 0.0, -30.0, 5000000.0)
+SOUTH_UP = (30.0, 0.0, 500000.0, 0.0, 30.0, 4999820.0)
+EAST, SOUTH = 500015 + 30.0 * np.arange(5), 4999985 - 30.0 * np.arange(6)
+
+
+def mapped(
+    path: Path,
+    down: np.ndarray,
+    across: np.ndarray,
+    geotransform: str | None = "500000 30 0 5000000 0 -30",
+    *,
+    group: str = "/",
+    mapping: str = "crs",
+) -> Path:
+    """A variable `data` with coordinates y and x and a grid mapping, all of them in one group."""
+    with h5py.File(path, "w") as file:
+        holder = file.require_group(group)
+        item = holder.create_dataset("data", data=np.zeros((len(down), len(across)), np.uint8))
+        for place, (name, values) in enumerate((("y", down), ("x", across))):
+            holder[name] = values
+            holder[name].make_scale(name)
+            item.dims[place].attach_scale(holder[name])
+        item.attrs["grid_mapping"] = mapping
+        holder.create_dataset("crs", data=np.int32(0)).attrs["crs_wkt"] = UTM
+        if geotransform is not None:
+            holder["crs"].attrs["GeoTransform"] = geotransform
+    return path
+
+
+def grid_of(spec: Path | str) -> Georeference | None:
+    return read_array(str(spec), kind="labels", say=lambda _: None).georeference
+
+
+@pytest.mark.parametrize(
+    ("down", "across", "expected"),
+    [
+        (SOUTH, EAST, NORTH_UP),
+        (SOUTH[::-1], EAST, SOUTH_UP),
+        (SOUTH, EAST[::-1], (-30.0, 0.0, 500150.0, 0.0, -30.0, 5000000.0)),
+        (SOUTH[:1:-1], EAST[1:], (30.0, 0.0, 500030.0, 0.0, 30.0, 4999820.0)),
+        (SOUTH[1:], EAST[:4], (30.0, 0.0, 500000.0, 0.0, -30.0, 4999970.0)),
+        (SOUTH[::-1] / 1000, EAST / 1000, SOUTH_UP),
+        (SOUTH[::-1] + np.array([0, 9, 0, 0, -9, 0]), EAST, SOUTH_UP),
+        (np.arange(6), np.arange(5), NORTH_UP),
+        (np.arange(1, 7), np.arange(1, 6), NORTH_UP),
+        (np.zeros(6), np.zeros(5), NORTH_UP),
+        (np.full(6, np.nan), EAST, NORTH_UP),
+        (SOUTH[::-1], EAST[:1], SOUTH_UP),
+    ],
+    ids=["agree", "rows from the south", "columns from the east", "a part from the south",
+         "a part", "kilometres", "too coarse", "numbers", "numbers from 1", "none", "no numbers",
+         "one column"],
+)  # fmt: skip
+def test_coordinates_hold_where_the_geotransform_disagrees(
+    tmp_path: Path, down: np.ndarray, across: np.ndarray, expected: tuple[float, ...]
+) -> None:
+    path = mapped(tmp_path / "a.nc", down, across)
+    assert grid_of(f"{path}:data") == Georeference(UTM, expected)
+
+
+def test_packed_coordinates_are_unpacked(tmp_path: Path) -> None:
+    path = mapped(tmp_path / "a.nc", np.arange(6, dtype=np.int16), EAST)
+    with h5py.File(path, "a") as file:
+        file["y"].attrs.update({"scale_factor": 30.0, "add_offset": SOUTH[-1]})
+    assert grid_of(path) == Georeference(UTM, SOUTH_UP)
+
+
+def test_a_turned_geotransform_holds_against_coordinates(tmp_path: Path) -> None:
+    path = mapped(tmp_path / "a.nc", SOUTH[::-1], EAST, "500000 26 -15 5000000 -15 -26")
+    expected = Georeference(UTM, (26.0, -15.0, 500000.0, -15.0, -26.0, 5000000.0))
+    assert grid_of(path) == expected
+
+
+def test_what_gdal_writes_from_south_to_north_lies_where_gdal_has_it(tmp_path: Path) -> None:
+    truth = np.arange(30, dtype=np.int16).reshape(6, 5)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=6, width=5, count=1, dtype="int16",
+        crs="EPSG:32633", transform=rasterio.Affine(*NORTH_UP),
+    ) as file:  # fmt: skip
+        file.write(truth, 1)
+    rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "a.nc", driver="netCDF", FORMAT="NC4")
+    spec = f"{tmp_path / 'a.nc'}:Band1"
+    read = read_array(spec, kind="labels", say=lambda _: None)
+    assert read.georeference is not None
+    assert read.georeference.epsg == 32633
+    north_up = Georeference(UTM, NORTH_UP)
+    for row, col in np.ndindex(truth.shape):
+        place = read.georeference.row_col(*north_up.xy(row + 0.5, col + 0.5))
+        assert read.array[int(place[0]), int(place[1])] == truth[row, col]
+    with pytest.raises(DataError, match="lie elsewhere"):
+        read_labels(spec, shape=(6, 5), georeference=north_up, say=lambda _: None)
+
+
+@pytest.mark.parametrize("geotransform", [None, "500000 30 0 5000000 0 -30"])
+@pytest.mark.parametrize("group", ["/", "swath/fields"])
+@pytest.mark.parametrize("mapping", ["crs", "crs: x y", "other: lat lon crs: y x", "/{group}/crs"])
+def test_the_grid_mapping_is_found_in_its_group_and_by_its_axes(
+    tmp_path: Path, mapping: str, group: str, geotransform: str | None
+) -> None:
+    path = tmp_path / "a.nc"
+    mapped(path, SOUTH, EAST, geotransform, group=group, mapping=mapping.format(group=group))
+    assert grid_of(path) == Georeference(UTM, NORTH_UP)
+
+
+def test_the_grid_mapping_may_stand_above_the_group(tmp_path: Path) -> None:
+    path = mapped(tmp_path / "a.nc", SOUTH, EAST, group="swath/fields")
+    with h5py.File(path, "a") as file:
+        file.move("swath/fields/crs", "crs")
+    assert grid_of(path) == Georeference(UTM, NORTH_UP)
 
 
 # PRISMA
@@ -301,3 +476,16 @@ def test_prisma_without_its_attributes_says_which(prisma: Path) -> None:
 def test_another_array_of_a_prisma_file_can_be_named(prisma: Path) -> None:
     read = opened(f"{prisma}:HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/VNIR_PIXEL_L2_ERR_MATRIX")
     assert read.shape == (P_ROWS, len(VNIR), P_COLS)
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (0.0, 65535.0)])
+def test_prisma_is_no_label_map_and_none_of_it_is_read(
+    prisma: Path, limits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where its limits make whole numbers of what is stored."""
+    with h5py.File(prisma, "a") as file:
+        for name in LIMITS:
+            file.attrs[f"L2Scale{name}Min"], file.attrs[f"L2Scale{name}Max"] = limits
+    monkeypatch.delattr(Raster, "read")
+    with pytest.raises(DataError, match="expected labels of"):
+        read_array(str(prisma), kind="labels", say=lambda _: None)

@@ -209,6 +209,73 @@ def test_matlab_73_types_that_are_no_numbers(tmp_path: Path) -> None:
         assert said in refusal(f"{path}:{key}")
 
 
+@pytest.mark.parametrize("dtype", [">i2", ">u4", ">f4", ">f8"])
+def test_hdf5_of_the_other_byte_order(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["group/cube"], file["gt"] = some_cube(dtype), some_labels().astype(dtype)
+    for spec in (path, f"{path}:group/cube"):
+        np.testing.assert_array_equal(cube(spec).array, some_cube())
+    np.testing.assert_array_equal(labels(f"{path}:gt").array, some_labels())
+
+
+# Wavelengths beside a cube that says nothing of them
+
+CENTRES = [450.0, 550.0, 650.0, 850.0]
+
+
+def save_h5(path: Path, name: str, values: object, unit: str | None) -> None:
+    with h5py.File(path, "w") as file:
+        file["cube"], file[name] = some_cube(), np.array(values)
+        if unit is not None:
+            file[name].attrs["units"] = unit
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "unit"),
+    [
+        ("wavelength", [4500, 5500, 6500, 8500], "angstrom"),
+        ("meta/Wavelength", CENTRES, "nanometers"),
+        ("wavelengths", [0.45, 0.55, 0.65, 0.85], None),
+        ("wavelengths_um", [0.45, 0.55, 0.65, 0.85], None),
+        ("Wavelength (nm)", CENTRES, None),
+    ],
+)
+def test_wavelengths_beside_a_cube(
+    tmp_path: Path, name: str, values: list, unit: str | None
+) -> None:
+    save_h5(tmp_path / "a.h5", name, values, unit)
+    np.testing.assert_allclose(cube(tmp_path / "a.h5").wavelengths, CENTRES)
+
+
+@pytest.mark.parametrize("name", ["wavelength_fwhm", "wavelengths_uncertainty", "wavelength_m"])
+def test_what_only_begins_with_wavelength_is_none(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "a.npz", cube=some_cube(), **{name: np.full(BANDS, 110.0)})
+    assert cube(tmp_path / "a.npz").wavelengths is None
+    both = {name: np.full(BANDS, 110.0), "wavelengths": np.array(CENTRES)}
+    np.savez(tmp_path / "b.npz", cube=some_cube(), **both)
+    np.testing.assert_allclose(cube(tmp_path / "b.npz").wavelengths, CENTRES)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "said"),
+    [(CENTRES, "um", "450 to 850 in 'um'"), (CENTRES, "1/cm", "wavelengths in '1/cm'")],
+)
+def test_wavelengths_beside_a_cube_in_a_wrong_unit(
+    tmp_path: Path, values: list, unit: str, said: str
+) -> None:
+    save_h5(tmp_path / "a.h5", "wavelengths", values, unit)
+    assert said in refusal(tmp_path / "a.h5")
+
+
+def test_numbers_that_are_no_light_are_said_and_not_taken(tmp_path: Path) -> None:
+    save_h5(tmp_path / "a.h5", "wavelengths", [1, 2, 3, 4e6], None)
+    lines: list[str] = []
+    read = read_array(str(tmp_path / "a.h5"), kind="cube", say=lines.append)
+    assert read.wavelengths is None
+    assert any("are no wavelengths" in line for line in lines)
+
+
 # ENVI
 
 

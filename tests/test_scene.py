@@ -254,3 +254,13 @@ def test_a_memory_mapped_cube_is_looked_at_in_pieces(
         "64 NaN or infinite values in 64 of 64 bands, the first in band 1 at pixel 255,254" in text
     )
     assert peak < 1.6 * piece  # a piece of the bands in question, and its mask
+
+
+@pytest.mark.parametrize("no_data", [None, 0.0])
+def test_dropping_every_band_is_said_as_that(no_data: float | None) -> None:
+    every = tuple(range(1, BANDS + 1))
+    scene = some_scene(no_data_value=no_data).mask_no_data(dropping=every)
+    assert scene.no_data is None
+    scene.check(dropping=every)
+    with pytest.raises(DataError, match="cannot drop every band"):
+        scene.drop_bands(every)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,16 @@ import numpy as np
 from hsi.errors import DataError
 from hsi.scene import MOST_CLASSES
 
+LARGEST = int(np.iinfo(np.int32).max)
+"""The largest class number that a label map holds."""
+
 
 def numbered(
-    values: Sequence[object], *, where: str, names: Sequence[object] | None = None
+    values: Sequence[object],
+    *,
+    where: str,
+    names: Sequence[object] | None = None,
+    say: Callable[[str], None] = print,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Class numbers, and the names of those that have one.
 
@@ -21,7 +28,9 @@ def numbered(
     Args:
         values: what the file has for each pixel or polygon.
         where: the file and field, for the text of errors.
-        names: a name for each value, where the file has them apart from numbers.
+        names: a name for each value, where the file has them apart from numbers; of plots and
+            the like, with several names in one class, none is taken, which is said.
+        say: called with one line for each thing worth knowing.
 
     Returns:
         (n,) int32 and number -> name.
@@ -38,11 +47,14 @@ def numbered(
         found = {name: number for number, name in enumerate(known, start=1)}
         result, named = np.array([found[t] for t in texts], np.int32), dict(enumerate(known, 1))
     else:
-        if (numbers < 0).any() or (numbers != np.rint(numbers)).any():
-            wrong = numbers[(numbers < 0) | (numbers != np.rint(numbers))][0]
-            raise DataError(f"{where}: {wrong:g} is no class; expected whole numbers from 1.")
+        wrong = (numbers < 0) | (numbers > LARGEST) | (numbers != np.rint(numbers))
+        if wrong.any():
+            raise DataError(
+                f"{where}: {numbers[wrong][0]:.12g} is no class; expected whole numbers from 1 to "
+                f"{LARGEST}."
+            )
         result = numbers.astype(np.int32)
-        named = _names_of(result, names, where) if names is not None else {}
+        named = _names_of(result, names, where, say) if names is not None else {}
     if len(np.unique(result)) > MOST_CLASSES:
         raise DataError(
             f"{where}: {len(np.unique(result))} different values; expected at most {MOST_CLASSES} "
@@ -59,12 +71,18 @@ def _numbers(texts: Sequence[str]) -> np.ndarray | None:
     return found if np.isfinite(found).all() else None
 
 
-def _names_of(numbers: np.ndarray, names: Sequence[object], where: str) -> dict[int, str]:
+def _names_of(
+    numbers: np.ndarray, names: Sequence[object], where: str, say: Callable[[str], None]
+) -> dict[int, str]:
     found: dict[int, str] = {}
     for number, name in zip(numbers.tolist(), names, strict=True):
-        text = str(name).strip()
+        text = "" if name is None or name != name else str(name).strip()  # NaN is not itself
         if number and text and found.setdefault(number, text) != text:
-            raise DataError(f"{where}: class {number} is called {found[number]!r} and {text!r}.")
+            say(
+                f"{where}: class {number} is called {found[number]!r} and {text!r}; no names of "
+                "classes taken."
+            )
+            return {}
     return found
 
 

@@ -62,12 +62,16 @@ def _described(path: Path, file: Any, say: Say) -> Raster:
     if dtype.kind not in "uif":
         raise DataError(f"{path}: {dtype} values; expected real numbers.")
     window, no_data = _window(path), _no_data(path, file, say)
+    if _has_mask(file):
+        fill, no_data = _of_masked(dtype, no_data)
+        window = _masked(path, window, fill)
+        say(f"{path.name}: pixels that its mask leaves out are taken as without data.")
     gain, offset = np.array(file.scales), np.array(file.offsets)
     if (gain != 1).any() or (offset != 0).any():
         window = scaled(window, gain, offset, no_data)
         dtype, no_data = np.dtype(np.float32), None if no_data is None else np.nan
         say(f"{path.name}: the scale factors of its bands are applied.")
-    beside = _header_beside(path)
+    beside = _header_beside(path, file, say)
     fields = _fields(file)
     names, colors = _classes(path, file, fields)
     return Raster(
@@ -93,6 +97,42 @@ def _window(path: Path) -> Window:
         place = ((rows.start, rows.stop), (cols.start, cols.stop))
         with _opened(path) as file:
             return file.read(window=place).transpose(1, 2, 0)
+
+    return read
+
+
+def _has_mask(file: Any) -> bool:
+    """Whether one mask, in the file or beside it (`.msk`), says which pixels hold data.
+
+    A band of transparency is a band, and no mask.
+    """
+    flags = {flag.name for flag in file.mask_flag_enums[0]}
+    return "per_dataset" in flags and "alpha" not in flags
+
+
+def _of_masked(dtype: np.dtype, no_data: float | None) -> tuple[float, float]:
+    """What masked pixels are to hold, and the value of no data that fits it.
+
+    Of floats NaN; of whole numbers the file's value of no data, else 0 in every band, for any
+    other value may be one that was measured.
+    """
+    if dtype.kind == "f":
+        return np.nan, np.nan if no_data is None else no_data
+    limits = np.iinfo(dtype)
+    if no_data is None or not (no_data.is_integer() and limits.min <= no_data <= limits.max):
+        return 0.0, 0.0
+    return no_data, no_data
+
+
+def _masked(path: Path, window: Window, fill: float) -> Window:
+    """The windows with `fill` in every band where the mask is 0."""
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        place = ((rows.start, rows.stop), (cols.start, cols.stop))
+        found = window(rows, cols)
+        with _opened(path) as file:
+            found[file.read_masks(1, window=place) == 0] = fill
+        return found
 
     return read
 
@@ -164,12 +204,21 @@ def _bad_bands(
     return envi.bad_bands(path, holder, file.count)
 
 
-def _header_beside(path: Path) -> dict[str, Any] | None:
-    """An ENVI header of the same name, which the data of Houston 2013 come with."""
+def _header_beside(path: Path, file: Any, say: Say) -> dict[str, Any] | None:
+    """An ENVI header of the same name, which the data of Houston 2013 come with.
+
+    None where it is of an image of another size: labels may stand beside a cube so called.
+    """
     header = envi.find_header(path)
     if header is None or not envi.is_header(header.read_bytes()[:64]):
         return None
-    return envi.read_header(header)
+    fields = envi.read_header(header)
+    size = [str(fields.get(name, "")).strip() for name in ("lines", "samples", "bands")]
+    if size == [str(file.height), str(file.width), str(file.count)]:
+        return fields
+    if file.count > 1:
+        say(f"{path.name}: {header.name} beside it is of another image; not used.")
+    return None
 
 
 def _classes(
@@ -215,7 +264,13 @@ def _from_aux(path: Path) -> tuple[dict[int, str], dict[int, Color]]:
         raise DataError(f"{beside}: cannot be read ({first_words(error)}); delete it.") from error
     table = None if band is None else band.find("GDALRasterAttributeTable")
     if table is not None:
-        return _from_table(table)
+        try:
+            return _from_table(table)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise DataError(
+                f"{beside}: expected numbers in its attribute table ({first_words(error)}); "
+                "delete it."
+            ) from error
     names = [] if band is None else band.findall("CategoryNames/Category")
     return {n: item.text for n, item in enumerate(names) if n and item.text}, {}
 

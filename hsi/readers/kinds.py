@@ -10,7 +10,8 @@ from hsi.errors import DataError
 from hsi.readers import envi, matlab, numpy_files
 
 HEAD_BYTES = 1024
-HTML = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+HTML = (b"<!doctype", b"<html", b"<head", b"<body")
+XML = b"<?xml"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Of TIFF and of BigTIFF, little and big endian."""
 FOREIGN = {
@@ -71,14 +72,22 @@ def is_tiff(head: bytes) -> bool:
 
 def is_html(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a page of the web."""
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(HTML)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return text.startswith(HTML) or (
+        text.startswith(XML) and any(mark in text for mark in HTML[:2])
+    )
+
+
+def is_xml(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is XML, a page of the web or not."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(XML)
 
 
 def is_envi(path: Path, head: bytes) -> bool:
     """Whether the file is an ENVI header, or the data file beside one."""
     if has_keys(head) or is_tiff(head):
         return False
-    is_data = path.suffix.lower() != ".hdr" and not is_html(head)
+    is_data = path.suffix.lower() != ".hdr" and not is_html(head) and not is_xml(head)
     return envi.is_header(head) or (is_data and envi.find_header(path) is not None)
 
 
@@ -99,6 +108,11 @@ def keyed_reader(path: Path, head: bytes) -> ModuleType:
         return numpy_files
     if is_html(head):
         raise DataError(f"{path}: an HTML page instead of data; download the file itself again.")
+    if is_xml(head):
+        raise DataError(
+            f"{path}: XML, which is not read here; of ENVI's regions save a class image, of KML a "
+            f"GeoPackage (ogr2ogr labels.gpkg {path})."
+        )
     if path.suffix.lower() == ".hdr":
         raise DataError(f"{path}: not an ENVI header; its first line must begin with ENVI.")
     for magic, name in FOREIGN.items():

@@ -224,7 +224,8 @@ def _describe(item: Any, is_reversed: bool) -> tuple[tuple[int, ...], str]:
     shape = item.shape[::-1] if is_reversed else item.shape
     if item.dtype.names:
         return shape, "complex"
-    return shape, kind if kind and item.dtype.kind != "O" else str(item.dtype)
+    stored = str(item.dtype.newbyteorder("="))  # big-endian numbers are numbers as well
+    return shape, kind if kind and item.dtype.kind != "O" else stored
 
 
 def _load_hdf5(path: Path, key: str, head: bytes) -> np.ndarray:

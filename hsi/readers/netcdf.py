@@ -3,13 +3,14 @@
 Understood: axes by their names, `_FillValue`, `scale_factor` and `add_offset`, wavelengths and
 good bands as variables (of the root, or of EMIT's group `sensor_band_parameters`), and the map as
 a grid mapping (CF conventions 1.8, with GDAL's `GeoTransform`) or as `spatial_ref` and
-`geotransform` of the file, as EMIT has them. Those of EMIT hold for its lookup table, not for the
-reflectance, which is as sensed: `FILE:ortho` reads through the table (Green et al. 2020, EMIT).
+`geotransform` of the file, as EMIT has them. Where `GeoTransform` and the coordinates of the pixels
+disagree the coordinates hold, as in CF: GDAL writes rows from south to north and a `GeoTransform`
+from north to south. The map of EMIT holds for its lookup table, not for the reflectance, which is
+as sensed: `FILE:ortho` reads through the table (Green et al. 2020, EMIT).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from hsi.errors import DataError
-from hsi.georeference import Georeference, from_gdal
-from hsi.readers import hdf5
+from hsi.georeference import Georeference
+from hsi.readers import hdf5, netcdf_grid
 from hsi.readers.choose import Kind, check_key, choose_key
 from hsi.readers.matlab import Contents
 from hsi.readers.wavelengths import NANOMETRES, stated_wavelengths
@@ -36,6 +37,9 @@ ORTHO, REFLECTANCE = "ortho", "reflectance"
 """The key of EMIT's reflectance on its map, and the variable behind it."""
 LOOKUP = ("location/glt_y", "location/glt_x")
 """EMIT's lookup table: line and sample, from 1, of each pixel of the map; 0 without data."""
+MISSING = ("_FillValue", "missing_value")
+NO_DATA = -9999.0
+"""What pixels of EMIT's map hold off the swath, where the file does not say."""
 ROWS_AT_ONCE = 64
 
 
@@ -94,20 +98,23 @@ def _open_variable(path: Path, file: Any, name: str, say: Say) -> Raster:
         )
     axes = _axes(item)
     rows, cols = item.shape[axes[0]], item.shape[axes[1]]
-    sensed = LOOKUP[0] in file and item.ndim == 3
-    if sensed:
+    sensed = LOOKUP[0] in file
+    if sensed and item.ndim == 3:
         say(f"{path.name}: as sensed, not on a map; {path}:{ORTHO} reads it on its map.")
     window = hdf5.window(path, name, axes)
-    georeference = None if sensed else _georeference(file, item, axes)
-    return _raster(path, file, name, (rows, cols), window, georeference, say)
+    georeference = None if sensed else netcdf_grid.of_variable(file, item, axes)
+    no_data = hdf5.attribute(item, *MISSING)
+    return _raster(path, file, name, (rows, cols), window, georeference, no_data, say)
 
 
 def _on_the_map(path: Path, file: Any, say: Say) -> Raster:
     """EMIT's reflectance in the rows and columns of its lookup table."""
-    shape = file[LOOKUP[0]].shape
-    fill = hdf5.attribute(file[REFLECTANCE], "_FillValue")
-    window = _through_lookup(path, REFLECTANCE, -9999.0 if fill is None else fill)
-    return _raster(path, file, REFLECTANCE, shape, window, _of_the_file(file), say)
+    shape, item = file[LOOKUP[0]].shape, file[REFLECTANCE]
+    fill = hdf5.attribute(item, *MISSING)
+    if fill is None:
+        fill = np.iinfo(item.dtype).max if item.dtype.kind == "u" else NO_DATA
+    window = _through_lookup(path, REFLECTANCE, fill)
+    return _raster(path, file, REFLECTANCE, shape, window, netcdf_grid.of_the_file(file), fill, say)
 
 
 def _raster(
@@ -117,17 +124,16 @@ def _raster(
     shape: tuple[int, int],
     window: Window,
     georeference: Georeference | None,
+    no_data: float | None,
     say: Say,
 ) -> Raster:
     item = file[name]
-    axes = _axes(item)
+    axes, dtype = _axes(item), item.dtype
     bands = item.shape[axes[2]] if item.ndim == 3 else 1
-    dtype, no_data = item.dtype, hdf5.attribute(item, "_FillValue", "missing_value")
-    gain = hdf5.attribute(item, "scale_factor")
-    offset = hdf5.attribute(item, "add_offset")
-    if gain is not None or offset is not None:
-        factors = np.full(bands, 1.0 if gain is None else gain), np.full(bands, offset or 0.0)
-        window = scaled(window, *factors, no_data)
+    gain = _factors(path, item, "scale_factor", 1.0, bands)
+    offset = _factors(path, item, "add_offset", 0.0, bands)
+    if (gain != 1).any() or (offset != 0).any():
+        window = scaled(window, gain, offset, no_data)
         dtype, no_data = np.dtype(np.float32), None if no_data is None else np.nan
         say(f"{path.name}: its scale factors are applied.")
     good = _of_bands(file, GOOD_BANDS, bands)
@@ -149,18 +155,30 @@ def _raster(
     )
 
 
+def _factors(path: Path, item: Any, name: str, neutral: float, bands: int) -> np.ndarray:
+    """`scale_factor` or `add_offset` as (bands,), from one number or one of each band."""
+    given = hdf5.attribute(item, name)
+    try:
+        values = np.ravel(np.asarray(neutral if given is None else given, np.float64))
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if len(values) not in (1, bands):
+        got = repr(given) if isinstance(given, str) else f"{np.size(given)} numbers"
+        raise DataError(
+            f"{path}:{item.name.lstrip('/')}: expected {name} as one number or {bands}, one per "
+            f"band, got {got}; correct that attribute."
+        )
+    return np.broadcast_to(values, bands)
+
+
 def _axes(item: Any) -> hdf5.Axes:
     """Where rows, columns and bands stand; as stored where the axes have no known names."""
-    names = [_axis_name(axis).lower() for axis in item.dims]
+    names = [netcdf_grid.axis_name(axis).lower() for axis in item.dims]
     rows = [place for place, name in enumerate(names) if name in ROWS]
     cols = [place for place, name in enumerate(names) if name in COLS]
     if len(rows) != 1 or len(cols) != 1:
         return tuple(range(item.ndim))
     return (*rows, *cols, *(place for place in range(item.ndim) if place not in (*rows, *cols)))
-
-
-def _axis_name(axis: Any) -> str:
-    return axis.label or (axis[0].name.rpartition("/")[2] if len(axis) else "")
 
 
 def _of_bands(file: Any, names: tuple[str, ...], bands: int) -> Any:
@@ -184,42 +202,6 @@ def _wavelengths(path: Path, file: Any, item: Any, bands: int, say: Say) -> np.n
         return None
     unit = str(hdf5.attribute(found, "units") or "")
     return stated_wavelengths(path, found[()].tolist(), unit, bands, say=say)
-
-
-def _georeference(file: Any, item: Any, axes: hdf5.Axes) -> Georeference | None:
-    """From the grid mapping, the file's own attributes, or evenly spaced coordinates."""
-    mapping = hdf5.attribute(item, "grid_mapping")
-    holder = file[mapping] if mapping and mapping in file else file
-    crs = str(hdf5.attribute(holder, "crs_wkt", "spatial_ref") or "")
-    given = hdf5.attribute(holder, "GeoTransform", "geotransform")
-    if isinstance(given, str):
-        given = [float(word) for word in re.split(r"[\s,]+", given.strip(" []{}"))]
-    if given is not None and len(given) == 6:
-        return from_gdal(crs, given)
-    return _of_coordinates(crs, *(item.dims[axis] for axis in axes[:2]))
-
-
-def _of_the_file(file: Any) -> Georeference | None:
-    crs = str(hdf5.attribute(file, "spatial_ref", "crs_wkt") or "")
-    given = hdf5.attribute(file, "geotransform", "GeoTransform")
-    return None if given is None else from_gdal(crs, given)
-
-
-def _of_coordinates(crs: str, down: Any, across: Any) -> Georeference | None:
-    """The grid whose pixel centres are these coordinates; None unless they are evenly spaced."""
-    steps, corners = [], []
-    for axis in (down, across):
-        values = np.asarray(axis[0][()], np.float64) if len(axis) else np.empty(0)
-        if values.ndim != 1 or len(values) < 2:
-            return None
-        step = (values[-1] - values[0]) / (len(values) - 1)
-        if not step or np.abs(np.diff(values) - step).max() > 1e-3 * abs(step):
-            return None
-        steps.append(float(step))
-        corners.append(float(values[0] - step / 2))
-    if not crs and (corners == [-0.5, -0.5] or corners == [0.5, 0.5]):
-        return None  # numbers of rows and columns are no map
-    return Georeference(crs, (steps[1], 0.0, corners[1], 0.0, steps[0], corners[0]))
 
 
 def _class_names(item: Any) -> dict[int, str]:

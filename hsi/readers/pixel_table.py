@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ PLACES = (("row", "col"), ("x", "y"))
 """Columns that say where a pixel is: from 0, or in the units of the scene's reference system."""
 OTHERS = {"column": "col", "line": "row", "sample": "col", "label": "class", "class_id": "class",
           "class name": "name", "class_name": "name"}  # fmt: skip
+"""What columns may be called besides, where only one of a table means that."""
 
 
 def is_table(path: Path, head: bytes) -> bool:
@@ -24,7 +25,7 @@ def is_table(path: Path, head: bytes) -> bool:
     if bytes(1) in head or path.suffix.lower() == ".hdr":
         return False
     first = head.lstrip(b"\xef\xbb\xbf").decode("utf-8", "replace").partition("\n")[0]
-    names = set(_names(first))
+    names = set(_meanings(_names(first)))
     return path.suffix.lower() == ".csv" or any(names >= {*place} for place in PLACES)
 
 
@@ -40,21 +41,26 @@ def read(
     """The labels, (rows, cols) int32, and names of classes.
 
     Args:
-        column: of the classes; None takes `class`. A column `name` names the numbers.
+        column: of the classes, in capitals or not; None takes `class`. A column `name` names the
+            numbers then.
 
     Raises:
         DataError: columns that are missing, entries that are no pixels, or none in the scene.
     """
-    table = _columns(path)
+    columns = _columns(path)
+    table = {meant: columns[name] for meant, name in _meanings([*columns]).items()}
     place = next((names for names in PLACES if {*names} <= {*table}), None)
-    wanted = column or "class"
-    known = ", ".join(table) or "nothing"
+    wanted = (column or "class").strip().lower()
+    known = ", ".join(columns)
     if place is None or wanted not in table:
-        expected = f"row, col (or x, y) and {wanted}"
+        expected = f"row, col (or x, y) and {column or 'class'}"
         raise DataError(f"{path}: expected columns {expected}, separated by commas; got {known}.")
     down, across = _pixels(path, table, place, georeference)
     classes, names = numbered(
-        table[wanted], where=f"{path}:{wanted}", names=table.get("name" if column is None else "")
+        table[wanted],
+        where=f"{path}:{wanted}",
+        names=table.get("name" if column is None else ""),
+        say=say,
     )
     inside = (down >= 0) & (down < rows) & (across >= 0) & (across < cols)
     if not inside.any():
@@ -70,9 +76,19 @@ def read(
 
 
 def _names(line: str) -> list[str]:
-    """Names of columns, lower-case, as they are called here."""
-    words = (word.strip().strip('"').lower() for word in line.split(_delimiter(line)))
-    return [OTHERS.get(word, word) for word in words]
+    """Names of columns, lower-case, as the file has them."""
+    return [word.strip().strip('"').lower() for word in line.split(_delimiter(line))]
+
+
+def _meanings(names: Sequence[str]) -> dict[str, str]:
+    """Each column by its own name, and by the one of `OTHERS` that it alone can mean."""
+    meant = [OTHERS[name] for name in names if name in OTHERS]
+    found = {name: name for name in names}
+    for name in names:
+        meaning = OTHERS.get(name, name)
+        if meaning not in names and meant.count(meaning) == 1:
+            found[meaning] = name
+    return found
 
 
 def _delimiter(line: str) -> str:
@@ -84,10 +100,12 @@ def _columns(path: Path) -> dict[str, list[str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({type(error).__name__}).") from error
-    lines = text.splitlines()
+    lines = text.splitlines() or [""]
     names = _names(lines[0])
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise DataError(f"{path}: {twice.count(twice[0])} columns {twice[0]!r}; keep one of them.")
     found: dict[str, list[str]] = {name: [] for name in names}
-    for number, words in enumerate(csv.reader(lines[1:], delimiter=_delimiter(lines[0])), start=2):
+    for number, words in enumerate(_rows(path, lines), start=2):
         if not words:
             continue
         if len(words) != len(names):
@@ -99,6 +117,16 @@ def _columns(path: Path) -> dict[str, list[str]]:
     if not any(found.values()):
         raise DataError(f"{path}: no pixels; expected a line for each below the names of columns.")
     return found
+
+
+def _rows(path: Path, lines: Sequence[str]) -> Iterator[list[str]]:
+    """The words of each line below the first one."""
+    try:
+        yield from csv.reader(lines[1:], delimiter=_delimiter(lines[0]))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: no table of pixels, or a quote is never closed ({error})."
+        ) from error
 
 
 def _pixels(

@@ -78,11 +78,12 @@ def read(
         whose = "the scene" if own.crs else "the file"
         say(f"{path.name}: {whose} names no reference system; taken to be one with the other's.")
     name = _field(path, field, table)
-    naming = next((n for n in NAME_FIELDS if n in table and n != name), None)
+    naming = _first(NAME_FIELDS, [other for other in table if other != name])
     classes, named = numbered(
         list(table[name]),
         where=f"{path}:{name}",
         names=None if naming is None else list(table[naming]),
+        say=say,
     )
     if field is None:
         say(f"{path.name}: {name!r} taken as the field of classes.")
@@ -124,8 +125,7 @@ def _field(path: Path, field: str | None, table: dict[str, np.ndarray]) -> str:
         if field not in table:
             raise DataError(f"{path}: no field {field!r}; the file has {known}.")
         return field
-    by_name = {name.lower(): name for name in reversed(list(table))}
-    found = next((by_name[name] for name in CLASS_FIELDS if name in by_name), None)
+    found = _first(CLASS_FIELDS, list(table))
     if found is None and len(table) == 1:
         found = next(iter(table))
     if found is None:
@@ -133,6 +133,12 @@ def _field(path: Path, field: str | None, table: dict[str, np.ndarray]) -> str:
             f"{path}: which field has the classes? The file has {known}; name it as {path}:FIELD."
         )
     return found
+
+
+def _first(wanted: Sequence[str], fields: Sequence[str]) -> str | None:
+    """The field that is called as the first of the wanted names that there are, in any case."""
+    by_name = {name.lower(): name for name in reversed(fields)}
+    return next((by_name[name] for name in wanted if name in by_name), None)
 
 
 def _inside(

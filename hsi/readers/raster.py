@@ -7,6 +7,7 @@ file up to version 7.2 and .npz are in memory as a whole once opened.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,15 @@ from hsi.errors import DataError
 from hsi.readers import envi, geotiff, hdf5, kinds, matlab, netcdf, prisma
 from hsi.readers.choose import NUMERIC, Kind, Say, check_key, choose_key, flat_shape, shape_text
 from hsi.readers.matlab import Contents
-from hsi.readers.wavelengths import to_nanometres
+from hsi.readers.wavelengths import OF_LIGHT, stated_wavelengths
 from hsi.readers.windowed import Raster, Window, of_array
 
 __all__ = ["Raster", "open_file", "open_raster"]
+
+UNIT_ATTRIBUTES = ("units", "unit", "Units", "Unit")
+WAVELENGTHS = re.compile(
+    rf"wavelengths?(?:[ _([]+({'|'.join(map(re.escape, OF_LIGHT))})[)\]]?)?", re.IGNORECASE
+)
 
 
 def open_raster(spec: str, *, say: Say = print) -> Raster:
@@ -58,7 +64,7 @@ def open_file(
         return _checked(opener(path, say=say), kind)
     if matlab.is_hdf5(head) and not head.startswith(b"MATLAB"):
         if prisma.is_prisma(path) and key in (None, prisma.KEY):
-            return prisma.open_image(path, say=say)
+            return _checked(prisma.open_image(path, say=say), kind)
         if netcdf.is_netcdf(path):
             return _checked(netcdf.open_image(path, key, kind=kind, shape=shape, say=say), kind)
     return _open_keyed(path, head, key, kind, shape, say)
@@ -137,13 +143,23 @@ def _checked(raster: Raster, kind: Kind, *, shape: tuple[int, ...] | None = None
 def _wavelengths_beside(
     path: Path, head: bytes, found: Contents, bands: int, say: Say
 ) -> np.ndarray | None:
-    """The vector called wavelength(s) of the same file, if it has one value per band."""
+    """The vector called wavelength(s), or wavelengths_nm and the like, with a value per band."""
     for name, (shape, type_name) in found.items():
+        called = WAVELENGTHS.fullmatch(name.rpartition("/")[2])
         fits = type_name in NUMERIC and math.prod(shape) == bands == max(shape, default=0)
-        if fits and name.rpartition("/")[2].lower().startswith("wavelength"):
-            loaded = kinds.keyed_reader(path, head).load(path, name, head)
-            values = np.ravel(loaded).astype(np.float64)
-            if np.isfinite(values).all() and (values > 0).all():
+        if called and fits:
+            values = np.ravel(kinds.keyed_reader(path, head).load(path, name, head))
+            unit = _unit(path, head, name) or called[1] or ""
+            centres = stated_wavelengths(path, values.tolist(), unit, bands, say=say)
+            if centres is not None:
                 say(f"{path.name}: wavelengths taken from {name!r}.")
-                return to_nanometres(values)
+                return centres
     return None
+
+
+def _unit(path: Path, head: bytes, name: str) -> str:
+    """What an array of HDF5 says of its unit; "" for files that have no attributes."""
+    if not matlab.is_hdf5(head):
+        return ""
+    with hdf5.opened(path) as file:
+        return str(hdf5.attribute(file[name], *UNIT_ATTRIBUTES) or "")

@@ -52,7 +52,7 @@ def read(path: Path, rows: int, cols: int) -> tuple[np.ndarray, dict[int, str]]:
         )
     try:
         places = np.array(points, dtype=np.int64).reshape(-1, 2) - 1
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(f"{path}: expected ID, X and Y as whole numbers in each line.") from None
     down, across = places[:, 1], places[:, 0]
     if len(places) and (places.min() < 0 or down.max() >= rows or across.max() >= cols):

@@ -16,6 +16,8 @@ NANOMETRES = {
     "micrometre": 1e3, "microns": 1e3, "micron": 1e3, "mm": 1e6, "millimeters": 1e6,
     "cm": 1e7, "centimeters": 1e7, "m": 1e9, "meters": 1e9, "angstroms": 0.1, "angstrom": 0.1,
 }  # fmt: skip
+OF_LIGHT = tuple(unit for unit, factor in NANOMETRES.items() if factor <= 1e3)
+"""Units that are looked for in names of bands; metres there ("B02_10m") are the pixel's size."""
 UNSTATED = ("", "unknown", "none")
 NO_LENGTH = ("index", "unitless")
 """Units with which a header says that its list is no list of wavelengths."""
@@ -79,9 +81,9 @@ def stated_wavelengths(
 def in_words(texts: Sequence[str | None]) -> tuple[list[float], str] | None:
     """Numbers and unit out of names of bands, such as "Band 3 (0.55 Micrometers)" or "550 nm".
 
-    None unless every name has a number with the same unit of length behind it.
+    None unless every name has a number with the same unit of `OF_LIGHT` behind it.
     """
-    units = "|".join(sorted(map(re.escape, NANOMETRES), key=len, reverse=True))
+    units = "|".join(sorted(map(re.escape, OF_LIGHT), key=len, reverse=True))
     pattern = re.compile(rf"(\d+(?:\.\d+)?)\s*({units})\b", re.IGNORECASE)
     found = [pattern.search(text or "") for text in texts]
     if not found or not all(found):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,8 @@ class Raster:
         key: the name of the array in the file; "" where the format has none.
         wavelengths: (bands,) band centres in nm, or None where the file does not say.
         georeference: its grid on the Earth, or None.
-        no_data: the value of pixels without data in what `read` gives (NaN where scale factors
-            are applied), or None; see `has_data`.
+        no_data: the value of pixels without data in what `read` gives (where scale factors are
+            applied, NaN, or the 0 that they leave a 0), or None; see `has_data`.
         bad_bands: 1-based numbers of bands that the file marks as bad.
         default_bands: 1-based numbers of the bands that the file wants drawn as red, green, blue.
         class_names: number -> name, where the file has them.
@@ -62,6 +62,12 @@ class Raster:
     class_colors: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
     sensor: str = ""
     array: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.window, Scaled):
+            window = self.window.of_raster(self.bad_bands)
+            object.__setattr__(self, "window", window)
+            object.__setattr__(self, "no_data", window.marker)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,24 +121,63 @@ def of_array(array: np.ndarray) -> Window:
     return lambda rows, cols: array[rows, cols]
 
 
-def scaled(window: Window, gain: np.ndarray, offset: np.ndarray, no_data: float | None) -> Window:
+@dataclass(frozen=True)
+class Scaled:
+    """Windows in physical units, made by `scaled`; see there.
+
+    Attributes:
+        bad_bands: 1-based numbers; they do not count where a 0 must be in every band.
+        zero_stays: a 0 of no data is left a 0, and `marker` says so.
+    """
+
+    window: Window
+    gain: np.ndarray
+    offset: np.ndarray
+    no_data: float | None
+    bad_bands: tuple[int, ...] = ()
+    zero_stays: bool = False
+
+    def of_raster(self, bad_bands: tuple[int, ...]) -> Scaled:
+        """The same for a raster, whose user knows which bands are left out: they do not count.
+
+        A 0 of no data that scaling leaves a 0 is therefore left to be found there.
+        """
+        zero_stays = self.no_data == 0 and not self.offset.any()
+        return replace(self, bad_bands=bad_bands, zero_stays=zero_stays)
+
+    @property
+    def marker(self) -> float | None:
+        """The value of no data after scaling, or None."""
+        if self.no_data is None:
+            return None
+        return 0.0 if self.zero_stays else np.nan
+
+    def __call__(self, rows: slice, cols: slice) -> np.ndarray:
+        stored = self.window(rows, cols)
+        values = stored * self.gain.astype(np.float32) + self.offset.astype(np.float32)
+        values = np.asarray(values, np.float32)
+        if self.no_data == 0 and not self.zero_stays:
+            values[self._all_zero(stored)] = np.nan
+        elif self.no_data:
+            values[holds(stored, self.no_data)] = np.nan
+        return values
+
+    def _all_zero(self, stored: np.ndarray) -> np.ndarray:
+        """Pixels of 0 in every band that is not bad: (r, c, bands) -> (r, c) bool."""
+        good = np.setdiff1d(np.arange(stored.shape[-1]), np.asarray(self.bad_bands, int) - 1)
+        return without_data(stored[..., good] if good.size else stored, 0.0)
+
+
+def scaled(window: Window, gain: np.ndarray, offset: np.ndarray, no_data: float | None) -> Scaled:
     """Windows in physical units: stored values x gain + offset; float32, NaN without data.
 
     Args:
         window: of the stored values.
         gain, offset: (bands,).
-        no_data: the stored value of no data; a 0 only in pixels where every band holds it.
+        no_data: the stored value of no data; a 0 only in pixels where every band holds it. In a
+            `Raster`, bad bands do not count, and without offsets 0 stays, as its `no_data` says.
     """
-
-    def read(rows: slice, cols: slice) -> np.ndarray:
-        stored = window(rows, cols)
-        values = stored * gain.astype(np.float32) + offset.astype(np.float32)
-        values = np.asarray(values, np.float32)
-        if no_data is not None:
-            values[without_data(stored, 0.0) if no_data == 0 else holds(stored, no_data)] = np.nan
-        return values
-
-    return read
+    return Scaled(window, gain, offset, no_data)
 
 
 def first_words(error: BaseException) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from hsi.errors import OutputError, SettingsError
 from hsi.files import atomic_path, write_text
-from hsi.georeference import Georeference, to_envi
+from hsi.georeference import Georeference, to_envi, to_rasterio
 from hsi.readers.extras import geo_package
 
 Color = tuple[int, int, int]
@@ -87,7 +87,8 @@ def check_writable(
         SettingsError: an ending that is no known format.
         OutputError: class numbers too large for the format, a folder in its place, or a file that
             must stay.
-        DataError: GeoTIFF without rasterio, or a grid that an ENVI header cannot say.
+        DataError: GeoTIFF without rasterio or in a reference system that GDAL cannot read, or a
+            grid that an ENVI header cannot say.
     """
     ending = path.suffix.lower()
     if ending not in FORMATS:
@@ -95,13 +96,16 @@ def check_writable(
         raise SettingsError(f"{path}: expected a name that ends in one of {known}.")
     if path.is_dir():
         raise OutputError(f"{path}: a folder; name a file.")
-    written = {path.resolve(), path.with_suffix(".img").resolve()}
+    files = [path, path.with_suffix(".img")] if ending == ".hdr" else [path]
+    written = {file.resolve() for file in files}
     if any(kept.resolve() in written for kept in keep):
         raise OutputError(f"{path}: would be written over the scene; choose another name.")
     if ending == ".hdr" and georeference is not None:
         to_envi(georeference)
     if ending in (".tif", ".tiff"):
         geo_package("rasterio", wanted_by=f"{path}: a GeoTIFF")
+        if georeference is not None:
+            to_rasterio(georeference, where=str(path))
     if ending != ".npy" and legend and legend.largest > MOST:
         raise OutputError(
             f"{path}: class numbers up to {MOST} fit this format, the largest is "
@@ -155,9 +159,7 @@ def _write_tif(
         "blockysize": BLOCK, "bigtiff": "IF_SAFER",
     }  # fmt: skip
     if georeference is not None:
-        options["transform"] = rasterio.Affine(*georeference.transform)
-        if georeference.crs:
-            options["crs"] = rasterio.CRS.from_user_input(georeference.crs)
+        options |= to_rasterio(georeference, where=str(path))
     table = {n: (*legend.color(n), 255) for n in (0, *sorted(legend.names))}
     side = path.with_name(f"{path.name}.aux.xml")
     with atomic_path(path) as temporary:

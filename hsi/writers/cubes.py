@@ -15,7 +15,7 @@ import numpy as np
 
 from hsi.errors import OutputError, SettingsError, one_of
 from hsi.files import atomic_path, write_text
-from hsi.georeference import Georeference, to_envi, to_gdal
+from hsi.georeference import Georeference, to_envi, to_gdal, to_rasterio
 from hsi.readers.extras import geo_package
 from hsi.readers.windowed import first_words
 
@@ -112,11 +112,13 @@ def write_netcdf(
     Raises:
         OutputError: the file cannot be written.
         DataError: h5netcdf is not installed.
-        SettingsError: names or wavelengths of another number of bands.
+        SettingsError: names or wavelengths of another number of bands, or a value of no data that
+            numbers of the cube's type cannot be.
     """
     path = Path(path)
     h5netcdf = geo_package("h5netcdf", wanted_by=f"{path}: writing NetCDF")
     _check(path, cube, wavelengths, band_names)
+    _check_no_data(path, cube.dtype, no_data)
     rows, cols, bands = cube.shape
     axis = "band" if wavelengths is None else "wavelength"
     with atomic_path(path) as temporary, h5netcdf.File(temporary, "w") as file:
@@ -162,12 +164,16 @@ def write_geotiff(
 
     Raises:
         OutputError: the file cannot be written.
-        DataError: rasterio is not installed.
-        SettingsError: an unknown interleave, names or wavelengths of another number of bands.
+        DataError: rasterio is not installed, or GDAL cannot read the reference system.
+        SettingsError: an unknown interleave, names or wavelengths of another number of bands, a
+            type that GeoTIFF has not, or a value of no data that numbers of that type cannot be.
     """
     path = Path(path)
     rasterio = geo_package("rasterio", wanted_by=f"{path}: a GeoTIFF")
     _check(path, cube, wavelengths, band_names)
+    _check_no_data(path, cube.dtype, no_data)
+    if not rasterio.dtypes.check_dtype(cube.dtype.newbyteorder("=").name):
+        raise SettingsError(f"{path}: GeoTIFF has no {cube.dtype}; expected float32, for example.")
     layout = {"bsq": "band", "bip": "pixel"}
     options: dict[str, Any] = {
         "driver": "GTiff", "height": cube.shape[0], "width": cube.shape[1],
@@ -176,10 +182,7 @@ def write_geotiff(
         "blockxsize": 64, "blockysize": 64, "compress": "deflate", "bigtiff": "IF_SAFER",
     }  # fmt: skip
     if georeference is not None:
-        options["transform"] = rasterio.Affine(*georeference.transform)
-        options["crs"] = (
-            rasterio.CRS.from_user_input(georeference.crs) if georeference.crs else None
-        )
+        options |= to_rasterio(georeference, where=str(path))
     with atomic_path(path) as temporary:
         try:
             with warnings.catch_warnings():
@@ -229,6 +232,19 @@ def _check(
             raise SettingsError(
                 f"{path}: expected {cube.shape[2]} {what}, one per band, got {len(given)}."
             )
+
+
+def _check_no_data(path: Path, dtype: np.dtype, value: float | None) -> None:
+    if value is None or (dtype.kind == "f" and not np.isfinite(value)):
+        return
+    whole = dtype.kind != "f"
+    limits = np.iinfo(dtype) if whole else np.finfo(dtype)
+    least, most = (int(end) if whole else float(end) for end in (limits.min, limits.max))
+    if (whole and not float(value).is_integer()) or not least <= value <= most:
+        raise SettingsError(
+            f"{path}: no data as {value:g} in values of {dtype}, which cannot be that; expected "
+            f"{'a whole number ' if whole else ''}from {least} to {most}."
+        )
 
 
 def _pieces(stored: np.ndarray) -> Iterator[np.ndarray]:
