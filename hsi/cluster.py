@@ -12,28 +12,31 @@ from hsi.errors import SettingsError
 if TYPE_CHECKING:
     from distributed import Client
 
+WAIT = 60
+"""Seconds that a cluster has for its first worker."""
+
 
 @contextmanager
 def client_of(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of so many processes here, or of the cluster at an address instead.
 
     Raises:
-        SettingsError: Dask is not installed, or no cluster answers at that address.
+        SettingsError: Dask is not installed, no cluster answers at that address, or it has no
+            workers.
     """
     try:
         from distributed import Client, LocalCluster
+        from distributed.utils import silence_logging_cmgr
     except ImportError as error:
         raise SettingsError(
             "--workers and --scheduler need Dask: pip install 'hsi[cluster]'."
         ) from error
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"scheduler: no Dask cluster answers at {scheduler}: {error}."
-            ) from error
-        with client:
+        # Of a lost scheduler Dask logs tracebacks; who asked for the client hears of it anyway.
+        with (
+            silence_logging_cmgr(logging.CRITICAL, root="distributed.client"),
+            _connected(scheduler) as client,
+        ):
             yield client
         return
     cluster = LocalCluster(
@@ -45,3 +48,24 @@ def client_of(workers: int, scheduler: str | None) -> Iterator[Client]:
     )
     with cluster, Client(cluster) as client:
         yield client
+
+
+def _connected(scheduler: str) -> Client:
+    """A client of a cluster that has a worker (`SettingsError`): tasks would wait for one."""
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"scheduler: no Dask cluster answers at {scheduler}: {error}."
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=WAIT)
+    except OSError as error:  # a TimeoutError is one
+        client.close()
+        raise SettingsError(
+            f"scheduler: the Dask cluster at {scheduler} has no workers after {WAIT} seconds; "
+            f"start one: dask worker {scheduler}."
+        ) from error
+    return client

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hsi import bands, baselines, cli
-from hsi.classify import Request, classify, mapping, running, smoothing, unfinished
+from hsi import bands, baselines, cli, cluster
+from hsi.classify import Request, classify, mapping, running, smoothing, tile_work, unfinished
 from hsi.classify.made_for import chosen_bands, made_for
+from hsi.classify.scenes import MappedScene
 from hsi.classify.tiles import Grid, Input, best_size, grid_for, has_data, read_tile
 from hsi.deploy.variant import load_variant
 from hsi.errors import DataError, ModelError, OutputError, SettingsError, UserError
@@ -131,7 +137,7 @@ def test_patches_of_tiles_are_those_of_the_scene(patch_size, size):
     raster = Raster(Path("x"), (), *cube.shape, cube.dtype, of_array(cube))
     preparation = bands.fit(cube, np.ones((ROWS, COLS), bool))
     whole = Patches(bands.apply(preparation, cube), patch_size)
-    given = Input((ROWS, COLS), np.arange(BANDS), preparation, patch_size)
+    given = Input((ROWS, COLS), np.arange(BANDS), preparation, patch_size, preparation.offset)
     for tile in Grid(ROWS, COLS, *size):
         patches, valid = given.patches(read_tile(raster, tile, patch_size), tile)
         assert valid.all()
@@ -237,16 +243,115 @@ def test_a_scene_that_changed_meanwhile_begins_again(made, tmp_path, small_tiles
     np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), np.load(tmp_path / "new.npy"))
 
 
-def test_tiles_of_more_memory_are_not_gone_on_with(made, tmp_path, monkeypatch):
-    asked, said = request(made, tmp_path / "map.npy"), []
-    for height in (11, 5):
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (1 << 20, "Going on: 2 of 9 tiles were finished."),
+        (1 << 10, "The map was begun with more memory, in larger tiles: it begins again."),
+    ],
+)
+def test_tiles_are_gone_on_with_if_they_fit_the_memory(
+    made, baseline, tmp_path, monkeypatch, room, words
+):
+    asked, said = request(made, tmp_path / "map.npy", model=str(baseline)), []
+    for height, bytes_left in ((11, 1 << 20), (5, room)):
         with monkeypatch.context() as patched:
             grid = Grid(ROWS, COLS, height, 9)
             patched.setattr(mapping, "grid_for", lambda *_, grid=grid, **__: grid)
+            base = mapping.MEMORY - bytes_left
+            patched.setattr(mapping, "base_bytes", lambda *_, base=base, **__: base)
             stopping(patched, 2, KeyboardInterrupt())
             with pytest.raises(KeyboardInterrupt):
                 classify(asked, say=said.append)
-    assert "The map was begun with more memory, in larger tiles: it begins again." in said
+    assert [line for line in said if "Going on" in line or "again" in line] == [words]
+
+
+@pytest.mark.parametrize("cut", ["1", "3 12", "3 1234567"])
+def test_a_line_cut_in_the_middle_is_not_joined_to_the_next(tmp_path, cut):
+    def begun():
+        grid = Grid(40, 5, 2, 5)
+        return unfinished.begin(tmp_path / "m.tif", {}, grid, dtype=np.dtype(np.uint8))
+
+    begun().store(1, np.ones((2, 5)), None, 99)
+    with (tmp_path / ".m.tif.journal").open("a") as journal:
+        journal.write(cut)
+    begun().store(5, np.ones((2, 5)), None, 77)
+    assert begun().done == {1: 99, 5: 77}
+
+
+def test_a_first_line_without_its_end_is_not_joined_to_the_next(tmp_path):
+    def begun():
+        return unfinished.begin(tmp_path / "m.tif", {}, Grid(4, 5, 2, 5), dtype=np.dtype(np.uint8))
+
+    begun()
+    journal = tmp_path / ".m.tif.journal"
+    journal.write_text(journal.read_text().rstrip("\n"))
+    begun().store(1, np.ones((2, 5)), None, 99)
+    assert begun().done == {1: 99}
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system cannot give a file its blocks")
+
+    def begun():
+        kind, grid = np.dtype(np.uint8), Grid(4, 5, 2, 5)
+        return unfinished.begin(tmp_path / "m.tif", {}, grid, dtype=kind, classes=3)
+
+    def answering(number):
+        def answer(*_):
+            raise OSError(number, os.strerror(number))
+
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", answering(errno.ENOSPC))
+        with pytest.raises(OutputError, match=r"m\.tif: cannot be written: No space left"):
+            begun()
+        assert not list(tmp_path.iterdir())
+        patched.setattr(os, "posix_fallocate", answering(errno.EOPNOTSUPP))
+        first = begun()
+    monkeypatch.setattr(os, "fsync", answering(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"m\.tif: cannot be written: No space left"):
+        first.store(0, np.ones((2, 5)), None, 1)
+
+
+def test_two_jobs_do_not_make_one_map(made, baseline, tmp_path):
+    pytest.importorskip("fcntl")
+    asked = request(made, tmp_path / "map.npy", model=str(baseline))
+    (tmp_path / ".map.npy.lock").touch()  # of a job that was killed
+    with unfinished.alone(tmp_path / "map.npy"):
+        for resume in (True, False):
+            with pytest.raises(OutputError, match=r"map\.npy: another job is writing this map"):
+                classify(replace(asked, resume=resume), say=quietly)
+        classify(replace(asked, output=str(tmp_path / "other.npy")), say=quietly)
+    classify(asked, say=quietly)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.npy", "other.npy"]
+
+
+def test_a_lock_that_went_meanwhile_is_made_anew_and_none_where_there_are_none(
+    tmp_path, monkeypatch
+):
+    fcntl = pytest.importorskip("fcntl")
+    plain, count, lock = fcntl.flock, [], tmp_path / ".m.tif.lock"
+
+    def flock(file, how):
+        count.append(file)
+        if len(count) == 1:
+            lock.unlink()
+        plain(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with unfinished.alone(tmp_path / "m.tif"):
+        assert lock.exists()
+        assert len(count) == 2
+
+    def unsupported(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with unfinished.alone(tmp_path / "m.tif"), unfinished.alone(tmp_path / "m.tif"):
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_file_cut_in_the_middle_of_a_tile_keeps_what_is_finished(
@@ -359,6 +464,30 @@ def test_models_without_a_run_and_wrong_options_are_refused(made, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [TRAINED]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("scene.npy", "over the scene"),
+        ("map.npy", "over the map"),
+        (".map.npy.labels.npy", "over the map"),
+        ("model.npy", "over the model"),
+        ("folder.npy", "a folder"),
+    ],
+)
+def test_scores_take_the_place_of_no_other_file(made, baseline, tmp_path, name, words):
+    np.save(tmp_path / "scene.npy", cube_of())
+    (tmp_path / "model.npy").symlink_to(baseline)
+    (tmp_path / "folder.npy").mkdir()
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    asked = request(
+        made, tmp_path / "map.npy", scene=str(tmp_path / "scene.npy"), model=str(baseline),
+        scores=str(tmp_path / name),
+    )  # fmt: skip
+    with pytest.raises(OutputError, match=words):
+        classify(asked, say=quietly)
+    assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+
+
 def test_options_of_the_command_line(monkeypatch):
     asked = []
     monkeypatch.setattr("hsi.classify.classify", asked.append)
@@ -409,10 +538,29 @@ def test_smoothing_turns_a_stray_pixel_over_and_keeps_an_edge():
     np.testing.assert_array_equal(found, sure.argmax(axis=-1))
 
 
-def test_smoothing_wants_probabilities():
+@pytest.mark.parametrize("value", [1.5, np.nan])
+def test_smoothing_wants_probabilities(value):
     pytest.importorskip("maxflow")
     with pytest.raises(ModelError, match="needs class probabilities"):
-        smoothing.smoothed(np.full((2, 2, 3), 1.5), 20, valid=np.ones((2, 2), bool))
+        smoothing.smoothed(np.full((2, 2, 3), value), 20, valid=np.ones((2, 2), bool))
+
+
+def test_scores_that_are_no_probabilities_are_refused_at_the_first_tile(
+    made, baseline, tmp_path, small_tiles, monkeypatch
+):
+    pytest.importorskip("maxflow")
+    plain, count = running.classify_tile, []
+
+    def unbounded(*args):
+        count.append(1)
+        answer = plain(*args)
+        return replace(answer, scores=answer.scores * 3)
+
+    monkeypatch.setattr(running, "classify_tile", unbounded)
+    with pytest.raises(ModelError, match="needs class probabilities"):
+        classify(request(made, tmp_path / "m.npy", model=str(baseline), mrf=2.0), say=quietly)
+    assert len(count) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_smoothed_map_is_that_of_its_scores(made, tmp_path, small_tiles):
@@ -503,6 +651,60 @@ def test_a_tflite_file_gives_the_map_of_its_network(made, expected, lite, tmp_pa
     np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected)
 
 
+def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    closed = []
+
+    class Workerless:
+        def __init__(self, address, timeout):
+            """Connected."""
+
+        def wait_for_workers(self, count, timeout):
+            raise TimeoutError(f"0 of {count} after {timeout}")
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(distributed, "Client", Workerless)
+    with (
+        pytest.raises(SettingsError, match=r"tcp://a:1 has no workers after 60 seconds"),
+        cluster.client_of(1, "tcp://a:1"),
+    ):
+        pass
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize("sending", [False, True])
+@pytest.mark.parametrize("name", ["CancelledError", "CommClosedError", "ClosedClientError"])
+def test_a_lost_cluster_is_said_in_one_line(monkeypatch, name, sending):
+    distributed = pytest.importorskip("distributed")
+    error = getattr(distributed.client, name)
+    sent = []
+
+    class Arriving(list):
+        add = list.append
+
+    class Lost:
+        def scheduler_info(self):
+            return {"workers": {"one": {}}}
+
+        def submit(self, *_, **__):
+            sent.append(self)
+            if sending and len(sent) > 1 + running.AHEAD:
+                raise error("lost")
+            return Future()
+
+    class Future:
+        def result(self):
+            if not sending:
+                raise error("lost")
+
+    monkeypatch.setattr(distributed, "as_completed", Arriving)
+    tiles = list(enumerate(Grid(9, 9, 1, 9)))
+    with pytest.raises(ModelError, match="cluster was lost; finished tiles are kept"):
+        next(running._there(Lost(), None, tiles, "|u1"))
+
+
 @pytest.mark.slow
 def test_workers_make_the_same_map(made, baseline, tmp_path, small_tiles):
     pytest.importorskip("distributed")
@@ -510,3 +712,175 @@ def test_workers_make_the_same_map(made, baseline, tmp_path, small_tiles):
         output = tmp_path / f"{workers}.tif"
         classify(request(made, output, model=str(baseline), workers=workers), say=quietly)
     assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
+
+
+# The right network, fed as at its training
+
+
+@pytest.fixture
+def copied(made, baseline, tmp_path):
+    """Makes another folder of the run, with its baseline and other facts in `run.json`."""
+
+    def copy(name="copy", **facts):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        for file in ("preparation.npz", baseline.name):
+            shutil.copy(made / "run" / file, folder)
+        record = json.loads((made / "run" / "run.json").read_text())
+        for key, values in facts.items():
+            record[key].update(values)
+        (folder / "run.json").write_text(json.dumps(record))
+        return folder
+
+    return copy
+
+
+def test_threads_of_a_worker_share_one_network_and_take_turns(made, baseline, monkeypatch):
+    inside, most, opened = [], [], []
+    plain, plain_load = tile_work.scene_scores, tile_work.load_variant
+
+    def scores_slowly(*args, **options):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        yield from plain(*args, **options)
+        inside.pop()
+
+    def load(*args, **options):
+        opened.append(1)
+        time.sleep(0.01)
+        return plain_load(*args, **options)
+
+    monkeypatch.setattr(tile_work, "scene_scores", scores_slowly)
+    monkeypatch.setattr(tile_work, "load_variant", load)
+    scene = str(made / "scene.hdr")
+    work = tile_work.TileWork(scene, str(baseline), 64, 1, False, False, "threads")
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(
+            lambda tile: tile_work.classify_tile(work, tile, "|u1").labels,
+            Grid(ROWS, COLS, 11, 9),
+        )
+        assert sum(labels.size for labels in found) == ROWS * COLS
+    tile_work.forget()
+    assert (max(most), len(opened)) == (1, 1)
+
+
+@pytest.mark.parametrize("change", ["weights", "name", "more", "preparation"])
+def test_a_saved_model_is_known_by_all_its_files(copied, change):
+    run = copied()
+    weights = run / "saved" / "variables" / "variables.data"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    (run / "saved" / "saved_model.pb").write_bytes(b"graph")
+    before = made_for(str(run / "saved")).sha256
+    assert made_for(str(run / "saved")).sha256 == before
+    if change == "weights":
+        weights.write_bytes(b"other")
+    elif change == "name":
+        weights.rename(weights.with_name("variables.index"))
+    elif change == "more":
+        weights.with_name("variables.index").write_bytes(b"")
+    else:
+        bands.save(bands.fit(cube_of(8), np.ones((ROWS, COLS), bool)), run / "preparation.npz")
+    assert made_for(str(run / "saved")).sha256 != before
+
+
+def test_a_map_of_a_header_that_was_put_right_begins_again(
+    made, baseline, tmp_path, small_tiles, monkeypatch
+):
+    cube = cube_of()
+    cube[::3, ::2] = -9999
+    scene = write_envi(tmp_path / "s.hdr", cube)
+    asked = request(made, tmp_path / "map.npy", scene=str(scene), model=str(baseline))
+    with monkeypatch.context() as patched:
+        stopping(patched, 4, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            classify(asked, say=quietly)
+    write_envi(scene, cube, extra="data ignore value = -9999\n")
+    said = []
+    classify(asked, say=said.append)
+    assert not any(line.startswith("Going on") for line in said)
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy") == 0, cube[:, :, 0] == -9999)
+
+
+def test_other_bands_classes_or_no_data_are_another_map(made):
+    model = replace(made_for(str(made / "run" / TRAINED)), dropped=("none", 7, 8))
+    cube = np.zeros((9, 9, 8), np.int16)
+    raster = Raster(Path("x"), (), *cube.shape, cube.dtype, of_array(cube), no_data=0)
+
+    def facts(model=model, **changed):
+        scene = MappedScene("x", "x", replace(raster, **changed))
+        return json.dumps(mapping._facts(scene, model, Request("x", "m")))
+
+    assert facts() == facts()
+    others = [
+        facts(no_data=None),
+        facts(no_data=np.nan),
+        facts(replace(model, dropped=("none", 1, 2))),
+        facts(replace(model, classes=NUMBERS[::-1])),
+    ]
+    assert len({facts(), *others}) == 5
+
+
+def test_counts_beside_pixels_without_data_are_those_of_the_training(
+    made, copied, tmp_path, small_tiles
+):
+    """Nearest neighbours of counts, as a file with its preparation folded in takes them."""
+    run = copied(variants={"counts.npz": {"sha256": "", "row": {}, "input": "counts"}})
+    rng = np.random.default_rng(5)
+    inputs, classes = rng.uniform(100, 4000, (30, 5, 5, BANDS)), rng.integers(0, 3, 30)
+    fitted, _ = baselines.fit("knn", inputs.astype(np.float32), classes, total=3, seed=0)
+    baselines.save(fitted, run / "counts.npz")
+    cube = cube_of()
+    holes = np.zeros((ROWS, COLS), bool)
+    holes[2::5, 2::5] = True
+    cube[holes] = -9999
+    scene = write_envi(tmp_path / "s.hdr", cube, extra="data ignore value = -9999\n")
+    asked = request(made, tmp_path / "m.npy", scene=str(scene), model=str(run / "counts.npz"))
+    classify(asked, say=quietly)
+    offset = bands.load(run / "preparation.npz").offset
+    patches = Patches(np.where(holes[..., None], offset, cube).astype(np.float32), 5)
+    wanted = scores(fitted, patches, np.flatnonzero(~holes)).argmax(axis=1)
+    np.testing.assert_array_equal(np.load(tmp_path / "m.npy")[~holes], np.array(NUMBERS)[wanted])
+    model = made_for(str(run / "counts.npz"))
+    assert model.preparation is None
+    bands.save(bands.fit(cube_of(8), np.ones((ROWS, COLS), bool)), run / "preparation.npz")
+    assert made_for(str(run / "counts.npz")).sha256 != model.sha256
+
+
+@pytest.mark.parametrize("linked", ["model", "scene"])
+def test_links_are_taken_by_their_own_place(made, baseline, copied, tmp_path, linked):
+    """As of git-annex and DVC: files of other names, each in a folder of its own."""
+    run, stored = copied(), tmp_path / "stored"
+    write_envi(tmp_path / "s.hdr", cube_of())
+    of = {"model": [run / baseline.name], "scene": [tmp_path / "s.hdr", tmp_path / "s.img"]}
+    for number, path in enumerate(of[linked]):
+        (stored / str(number)).mkdir(parents=True)
+        path.rename(stored / str(number) / "content")
+        path.symlink_to(stored / str(number) / "content")
+    own = {"scene": str(tmp_path / "s.hdr"), "model": str(run / baseline.name)}
+    classify(request(made, tmp_path / "map.npy", **own), say=quietly)
+    classify(request(made, tmp_path / "plain.npy", model=str(baseline)), say=quietly)
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), np.load(tmp_path / "plain.npy"))
+
+
+def test_approximate_wavelengths_of_a_training_refuse_no_scene(copied):
+    guess = {"wavelengths_nm": (WAVES + 130).tolist()}
+    cube = np.zeros((9, 9, BANDS), np.int16)
+    raster = Raster(Path("x"), (), *cube.shape, cube.dtype, of_array(cube), wavelengths=WAVES)
+    model = made_for(str(copied(data={**guess, "wavelengths_approximate": True}) / "knn.npz"))
+    assert chosen_bands(model, raster).tolist() == list(range(BANDS))
+    stated = made_for(str(copied("stated", data=guess) / "knn.npz"))
+    with pytest.raises(DataError, match="6 bands are off"):
+        chosen_bands(stated, raster)
+
+
+def test_a_bare_name_of_a_baseline_is_that_of_the_newest_run(made, copied, tmp_path, monkeypatch):
+    copied("outputs/run")
+    monkeypatch.chdir(tmp_path)
+    said = []
+    classify(request(made, tmp_path / "map.npy", model="knn.npz"), say=said.append)
+    assert any("Model outputs/run/knn.npz: patch 5" in line for line in said)
+    for name in ("svm.npz", "outputs/run/svm.npz"):
+        with pytest.raises(ModelError, match="no such model file"):
+            made_for(name)

@@ -18,7 +18,7 @@ from hsi.files import sha256_of
 from hsi.pipeline.job import PREPARATION, data_run
 from hsi.readers.bad_bands import bands_to_drop
 from hsi.readers.raster import Raster
-from hsi.runs import RUN_FILE, Run, open_run
+from hsi.runs import COUNTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.locate import locate
 from hsi.views.request import Request
 
@@ -38,7 +38,8 @@ class MadeFor:
         classes: published numbers, in the order of the model's scores.
         names: published number -> name.
         preparation: of the cube; None for a file that takes the sensor's counts.
-        sha256: of the file and its preparation.
+        fill: (bands,) counts that the training put where there is no data: 0 after scaling.
+        sha256: of the file, or of all files of a SavedModel, and of its run's preparation.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class MadeFor:
     classes: tuple[int, ...]
     names: Mapping[int, str]
     preparation: Preparation | None
+    fill: np.ndarray
     sha256: str
 
     @property
@@ -84,32 +86,51 @@ def made_for(file: str, *, trust: bool = False) -> MadeFor:
         raise DataError(f"{run.folder}: this run stopped before it had prepared its data.")
     counts = run.takes_counts(path.name)
     data, classes = run.record["data"], run.record["classes"]
-    preparation = None if counts else bands.load(run.path(PREPARATION))
-    waves = data.get("wavelengths_nm")
-    digest = hashlib.sha256(sha256_of(path).encode() if path.is_file() else b"")
-    if not counts:
-        digest.update(sha256_of(run.path(PREPARATION)).encode())
+    fitted = bands.load(run.path(PREPARATION))
+    # A guess from the sensor's range can lie several bands off; it refuses no scene.
+    waves = None if data.get("wavelengths_approximate") else data.get("wavelengths_nm")
     return MadeFor(
         path=path,
         scene=str(data["name"]),
         synthetic=bool(data["synthetic"]),
         patch_size=int(run.record["split"]["patch_size"]),
-        bands=preparation.bands if preparation else int(data["shape"][2]),
+        bands=fitted.bands,
         wavelengths=None if waves is None else np.asarray(waves, float),
         dropped=tuple(settings.drop_bands),
         classes=tuple(int(row["number"]) for row in classes),
         names={int(row["number"]): str(row["name"]) for row in classes},
-        preparation=preparation,
-        sha256=digest.hexdigest(),
+        preparation=None if counts else fitted,
+        fill=fitted.offset,
+        sha256=_digest(path, run.path(PREPARATION), counts=counts),
     )
 
 
+def _digest(model: Path, preparation: Path, *, counts: bool) -> str:
+    """Of the bytes of a model, a file or the folder of a SavedModel, and of what it is fed with."""
+    inside = sorted(model.rglob("*")) if model.is_dir() else [model]
+    named = [(path.relative_to(model).as_posix(), path) for path in inside if path.is_file()]
+    digest = hashlib.sha256()
+    for name, path in (*named, (COUNTS if counts else PREPARATION, preparation)):
+        digest.update(f"{sha256_of(path)} {name}\n".encode())
+    return digest.hexdigest()
+
+
 def _located(file: str, trust: bool) -> tuple[Path, Run | None]:
-    path = Path(file)
-    if path.suffix.lower() == ENDING and path.is_file():  # a baseline, which shows no layers
+    path = _baseline(file)
+    if path is not None:
         return path, open_run(path.parent) if (path.parent / RUN_FILE).is_file() else None
     found = locate(file, Request(files=(file,), method="gradient", trust=trust))
     return found.path, found.run
+
+
+def _baseline(file: str) -> Path | None:
+    """A baseline, which `locate` refuses since it shows no layers; None for any other file."""
+    path = Path(file)
+    if path.suffix.lower() != ENDING:
+        return None
+    if path.exists() or len(path.parts) > 1:
+        return path if path.is_file() else None
+    return next((run.path(file) for run in recent_runs() if run.path(file).is_file()), None)
 
 
 def chosen_bands(model: MadeFor, raster: Raster) -> np.ndarray:

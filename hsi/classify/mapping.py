@@ -18,8 +18,8 @@ from hsi.classify.running import answers
 from hsi.classify.scenes import MappedScene, open_mapped
 from hsi.classify.tile_work import TileWork, checksum_of
 from hsi.classify.tiles import Grid, base_bytes, grid_for, pixel_bytes
-from hsi.classify.unfinished import Unfinished, begin
-from hsi.errors import SettingsError
+from hsi.classify.unfinished import Unfinished, alone, begin, hidden_files
+from hsi.errors import ModelError, OutputError, SettingsError
 from hsi.files import atomic_path
 from hsi.patches import check_patch_size
 from hsi.progress import progress
@@ -79,26 +79,30 @@ def classify(request: Request, *, say: Say = print) -> Path:
     output = Path(request.output or f"{scene.name}_{model.path.stem}.tif")
     legend, raster = legend_of(model), scene.raster
     check_writable(output, legend, georeference=raster.georeference, keep=raster.files)
+    if request.scores:
+        _check_scores(Path(request.scores), output, scene, model)
     chosen_bands(model, raster)
     check_patch_size(model.patch_size, raster.rows, raster.cols)
     _say_facts(scene, model, say)
     work = TileWork(
-        scene.spec, str(model.path.resolve()), request.batch_size, os.cpu_count() or 1,
+        scene.spec, str(model.path.absolute()), request.batch_size, os.cpu_count() or 1,
         bool(request.mrf or request.scores), request.trust, _stamp(scene, model),
     )  # fmt: skip
-    unfinished = _begun(output, scene, model, request, work, say)
-    _run_tiles(unfinished, work, request, say)
-    if request.mrf:
-        _smooth(unfinished, model, request.mrf, say)
-    written = write_class_map(output, unfinished.labels, legend, georeference=raster.georeference)
-    if request.scores:
-        written.append(_write_scores(Path(request.scores), unfinished))
-    empty = sum(
-        int(np.count_nonzero(unfinished.labels[tile.place] == 0)) for tile in unfinished.grid
-    )
-    if empty:
-        say(f"{empty} of {raster.rows * raster.cols} pixels hold no data: they are 0.")
-    unfinished.discard()
+    grid = _grid(request, scene, model)
+    with alone(output):
+        unfinished = _begun(output, grid, scene, model, request, work, say)
+        _run_tiles(unfinished, work, request, say)
+        if request.mrf:
+            _smooth(unfinished, model, request.mrf, say)
+        labels = unfinished.labels
+        written = write_class_map(output, labels, legend, georeference=raster.georeference)
+        if request.scores:
+            written.append(_write_scores(Path(request.scores), unfinished))
+        empty = sum(int(np.count_nonzero(labels[tile.place] == 0)) for tile in unfinished.grid)
+        if empty:
+            say(f"{empty} of {raster.rows * raster.cols} pixels hold no data: they are 0.")
+        del labels
+        unfinished.discard()
     for path in written:
         say(f"Written: {path}")
     return output
@@ -129,6 +133,15 @@ def _check(request: Request) -> None:
         smoothing.check_beta(request.mrf)
 
 
+def _check_scores(path: Path, output: Path, scene: MappedScene, model: MadeFor) -> None:
+    """Refuse scores that would take the place of another file (`OutputError`)."""
+    check_writable(path, keep=scene.raster.files)
+    others = {"the map": [output, *hidden_files(output)], "the model": [model.path]}
+    for what, files in others.items():
+        if any(file.resolve() == path.resolve() for file in files):
+            raise OutputError(f"scores: {path} would be written over {what}; choose another name.")
+
+
 def _say_facts(scene: MappedScene, model: MadeFor, say: Say) -> None:
     raster = scene.raster
     if scene.synthetic or model.synthetic:
@@ -153,7 +166,7 @@ def _say_facts(scene: MappedScene, model: MadeFor, say: Say) -> None:
 def _grid(request: Request, scene: MappedScene, model: MadeFor) -> Grid:
     """The tiles that fit the memory; refuses a smoothing that does not (`SettingsError`)."""
     raster, classes = scene.raster, len(model.classes)
-    base = base_bytes(raster.bands, raster.cols, keras=model.needs_tensorflow)
+    base, pixel = _needs(request, scene, model)
     if request.mrf:
         needed = base + smoothing.smoothing_bytes(raster.rows, raster.cols, classes)
         if needed > request.memory:
@@ -167,13 +180,29 @@ def _grid(request: Request, scene: MappedScene, model: MadeFor) -> Grid:
         raster.rows,
         raster.cols,
         margin=model.patch_size - 1,
-        pixel_bytes=pixel_bytes(
-            raster, model.channels, classes=classes if request.mrf or request.scores else 0
-        ),
+        pixel_bytes=pixel,
         memory=request.memory,
         base=base,
         parts=1 if alone else PARTS * max(request.workers, 2),
     )
+
+
+def _needs(request: Request, scene: MappedScene, model: MadeFor) -> tuple[int, int]:
+    """Bytes that a process takes whatever the tile, and those of each pixel of one."""
+    classes = len(model.classes) if request.mrf or request.scores else 0
+    base = base_bytes(scene.raster.bands, scene.raster.cols, keras=model.needs_tensorflow)
+    return base, pixel_bytes(scene.raster, model.channels, classes=classes)
+
+
+def _fits(grid: Grid, request: Request, scene: MappedScene, model: MadeFor) -> bool:
+    """Whether tiles, with their margins, fit the memory or are no larger than new ones were."""
+    base, pixel = _needs(request, scene, model)
+    largest = _grid(replace(request, workers=1, scheduler=None), scene, model)
+
+    def padded(grid: Grid) -> int:
+        return (grid.height + model.patch_size - 1) * (grid.width + model.patch_size - 1)
+
+    return padded(grid) <= max((request.memory - base) // pixel, padded(largest))
 
 
 def _facts(scene: MappedScene, model: MadeFor, request: Request) -> dict[str, Any]:
@@ -183,7 +212,10 @@ def _facts(scene: MappedScene, model: MadeFor, request: Request) -> dict[str, An
         "scene": scene.spec,
         "shape": list(raster.shape),
         "values": raster.dtype.str,
+        "no_data": repr(raster.no_data),
+        "bands": chosen_bands(model, raster).tolist(),
         "model": model.sha256,
+        "classes": list(model.classes),
         "scores": bool(request.mrf or request.scores),
         "mrf": request.mrf,
     }
@@ -195,18 +227,23 @@ def _stamp(scene: MappedScene, model: MadeFor) -> str:
 
 
 def _begun(
-    output: Path, scene: MappedScene, model: MadeFor, request: Request, work: TileWork, say: Say
+    output: Path,
+    grid: Grid,
+    scene: MappedScene,
+    model: MadeFor,
+    request: Request,
+    work: TileWork,
+    say: Say,
 ) -> Unfinished:
     """The map that was begun there, if its tiles are of the same pixels; else a new one."""
-    facts, grid = _facts(scene, model, request), _grid(request, scene, model)
+    facts = _facts(scene, model, request)
     dtype, classes = label_type(legend_of(model)), len(model.classes) if work.scores else 0
 
     def start(*, resume: bool) -> Unfinished:
         return begin(output, facts, grid, dtype=dtype, classes=classes, resume=resume)
 
     unfinished = start(resume=request.resume)
-    largest = _grid(replace(request, workers=1, scheduler=None), scene, model)
-    if unfinished.grid.height * unfinished.grid.width > largest.height * largest.width:
+    if not _fits(unfinished.grid, request, scene, model):
         say("The map was begun with more memory, in larger tiles: it begins again.")
         return start(resume=False)
     done = sorted(unfinished.done)
@@ -236,6 +273,8 @@ def _run_tiles(unfinished: Unfinished, work: TileWork, request: Request, say: Sa
     with started as arriving, progress("Classifying", len(grid)) as advance:
         advance(len(unfinished.done), "")
         for number, answer in arriving:
+            if request.mrf and answer.scores is not None:
+                _check_smoothable(unfinished, answer.scores, answer.labels > 0)
             unfinished.store(number, answer.labels, answer.scores, answer.checksum)
             kind = re.sub(r"\d+", "N", answer.way)
             first.setdefault(kind, answer.way)
@@ -244,6 +283,15 @@ def _run_tiles(unfinished: Unfinished, work: TileWork, request: Request, say: Sa
     for kind, way in first.items():
         alike = f" ({ways[kind]} tiles alike; this was the first)" if len(todo) > 1 else ""
         say(f"{way.rstrip('.')}{alike}.")
+
+
+def _check_smoothable(unfinished: Unfinished, scores: np.ndarray, valid: np.ndarray) -> None:
+    """Refuse scores that cannot be smoothed; the tiles of such a model are of no more use."""
+    try:
+        smoothing.check_probabilities(scores, valid)
+    except ModelError:
+        unfinished.discard()
+        raise
 
 
 def _smooth(unfinished: Unfinished, model: MadeFor, beta: float, say: Say) -> None:

@@ -41,8 +41,9 @@ def answers(
         scheduler: address of an existing Dask cluster that sees the same files, instead.
 
     Raises:
-        SettingsError: Dask is not installed, or no cluster answers at that address.
-        ModelError: a worker died several times.
+        SettingsError: Dask is not installed, no cluster answers at that address, or it has no
+            workers.
+        ModelError: a worker died several times, or the cluster was lost.
     """
     if workers == 1 and scheduler is None:
         try:
@@ -57,7 +58,9 @@ def answers(
 def _there(
     client: Client, work: TileWork, tiles: Sequence[tuple[int, Strip]], dtype: str
 ) -> Generator[tuple[int, TileAnswer], None, None]:
-    from distributed import KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
 
     waiting, numbers = iter(tiles), {}
     done = as_completed()
@@ -75,10 +78,14 @@ def _there(
         number = numbers.pop(future)
         try:
             answer = future.result()
+            send()
+        except (CancelledError, ClosedClientError, CommClosedError) as error:
+            raise ModelError(
+                "the Dask cluster was lost; finished tiles are kept, and the same command goes on."
+            ) from error
         except KilledWorker as error:
             raise ModelError(
                 f"tile {number + 1}: its worker died several times (out of memory?); lower "
                 "--memory, finished tiles are kept."
             ) from error
-        send()
         yield number, answer

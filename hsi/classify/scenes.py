@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hsi.catalog import CATALOG, SYNTHETIC, Say, looks_like_path, open_scene, scene_name
 from hsi.errors import one_of
+from hsi.readers.kinds import split_spec
 from hsi.readers.raster import Raster, open_raster
 from hsi.readers.windowed import of_array
-from hsi.samples import absolute_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def open_mapped(spec: str, *, say: Say = print) -> MappedScene:
     if name is None and looks_like_path(spec):
         raster = open_raster(spec, say=say)
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", raster.path.stem)
-        return MappedScene(plain, absolute_spec(spec) or spec, raster)
+        return MappedScene(plain, _absolute(spec), raster)
     name = one_of(name or spec, (*CATALOG, SYNTHETIC), what="scene (and no such file)")
     scene = open_scene(name, say=say)
     raster = Raster(
@@ -59,3 +59,10 @@ def open_mapped(spec: str, *, say: Say = print) -> MappedScene:
         array=scene.cube,
     )
     return MappedScene(name, name, raster, scene.synthetic)
+
+
+def _absolute(spec: str) -> str:
+    """`FILE` or `FILE:KEY` with an absolute path, its links kept: what lies beside the file under
+    its name (a header, the data) need not lie beside what the link leads to."""
+    path, key = split_spec(spec)
+    return f"{path.absolute()}:{key}" if key else f"{path.absolute()}"

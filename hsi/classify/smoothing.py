@@ -39,6 +39,22 @@ def smoothing_bytes(rows: int, cols: int, classes: int) -> int:
     return rows * cols * (classes * (4 + 8 + 8) + GRAPH_BYTES)
 
 
+def check_probabilities(scores: np.ndarray, valid: np.ndarray) -> None:
+    """Refuse scores (rows, cols, classes) that are no probabilities (`ModelError`).
+
+    Args:
+        valid: (rows, cols) bool; what stands in other pixels does not matter.
+    """
+    if not valid.any():
+        return
+    least, sums = scores.min(axis=-1)[valid].min(), scores.sum(axis=-1)[valid]
+    if not (least >= -0.01 and np.abs(sums - 1).max() <= 0.05):  # NaN, too
+        raise ModelError(
+            "--mrf needs class probabilities, which the scores of this model are not; give a "
+            "network that ends in a softmax."
+        )
+
+
 def smoothed(probabilities: np.ndarray, beta: float, *, valid: np.ndarray) -> np.ndarray:
     """Class indices of all pixels, smoothed.
 
@@ -57,12 +73,7 @@ def smoothed(probabilities: np.ndarray, beta: float, *, valid: np.ndarray) -> np
     check_beta(beta)
     from maxflow.fastmin import aexpansion_grid
 
-    sums = probabilities[valid].sum(axis=-1)
-    if len(sums) and (probabilities[valid].min() < -0.01 or np.abs(sums - 1).max() > 0.05):
-        raise ModelError(
-            "--mrf needs class probabilities, which the scores of this model are not; give a "
-            "network that ends in a softmax."
-        )
+    check_probabilities(probabilities, valid)
     costs = -np.log(np.clip(probabilities, LEAST, 1, dtype=np.float64))
     costs[~valid] = 0
     classes = costs.shape[-1]

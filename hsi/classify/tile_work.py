@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,10 @@ from hsi.patches import Strip
 from hsi.predict import Way, scene_scores, way_of
 from hsi.quiet import start_tensorflow
 from hsi.readers.raster import Raster
+
+ONE_AT_A_TIME = threading.Lock()
+"""Held while a tile is worked on. The threads of a Dask worker share one network, and a `.tflite`
+interpreter gives wrong scores to two at once; a tile each would be more than `--memory`, too."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,16 @@ class _Opened:
 
 
 def classify_tile(work: TileWork, tile: Strip, dtype: str) -> TileAnswer:
-    """Read a tile, prepare it and classify every pixel of it.
+    """Read a tile, prepare it and classify every pixel of it; other threads wait meanwhile.
 
     Raises:
         UserError: the scene or the model cannot be read or do not fit each other.
     """
+    with ONE_AT_A_TIME:
+        return _classified(work, tile, dtype)
+
+
+def _classified(work: TileWork, tile: Strip, dtype: str) -> TileAnswer:
     opened = _opened(work)
     _check_sizes(opened.raster, opened.sizes)
     raw = read_tile(opened.raster, tile, opened.model.patch_size)
@@ -121,6 +131,7 @@ def _opened(work: TileWork) -> _Opened:
         chosen_bands(model, raster),
         model.preparation,
         model.patch_size,
+        model.fill,
         raster.no_data,
     )
     way = way_of(variant, model.patch_size)

@@ -192,6 +192,7 @@ class Input:
         chosen: (k,) bands that are taken, from 0.
         preparation: of these; None leaves them as they are.
         patch_size: of the model, in pixels.
+        fill: (k,) raw values that the training put where there is no data.
         no_data: the value of pixels without data, or None.
     """
 
@@ -199,6 +200,7 @@ class Input:
     chosen: np.ndarray
     preparation: Preparation | None
     patch_size: int
+    fill: np.ndarray
     no_data: float | None = None
 
     def patches(self, raw: np.ndarray, tile: Strip) -> tuple[TilePatches, np.ndarray]:
@@ -220,7 +222,6 @@ class Input:
         padded = np.empty((*size, channels), np.float32)
         inner = padded[before[0] : before[0] + rows, before[1] : before[1] + cols]
         valid = np.empty((rows, cols), bool)
-        fill = prepared.offset if prepared else np.zeros(len(self.chosen))
 
         def prepare(part: slice) -> None:
             pixels = raw[part]
@@ -228,7 +229,7 @@ class Input:
                 pixels = pixels[:, :, self.chosen]
             valid[part] = here = has_data(pixels, self.no_data)
             if not here.all():
-                pixels = np.where(here[..., None], pixels, fill)
+                pixels = np.where(here[..., None], pixels, self.fill)
             inner[part] = bands.apply(prepared, pixels) if prepared else pixels
 
         with ThreadPoolExecutor(THREADS) as threads:  # NumPy lets go of Python's lock
