@@ -69,3 +69,12 @@ def _connected(scheduler: str) -> Client:
             f"start one: dask worker {scheduler}."
         ) from error
     return client
+
+
+def losses() -> tuple[type[BaseException], ...]:
+    """What Dask raises of a task whose cluster has gone away."""
+    from distributed import CancelledError
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+
+    return CancelledError, ClosedClientError, CommClosedError

@@ -54,6 +54,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _cell(value: Any) -> str:
+    """Six digits of a fraction; all of a count, which may be the mean of several."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() or abs(value) >= 1e6 else f"{value:.6g}"

@@ -176,9 +176,18 @@ def test_a_constant_band_becomes_finite_and_is_told(cube, train, value, way):
     preparation = bands.fit(flat, train, **way)
     prepared = bands.apply(preparation, flat)
     assert np.isfinite(prepared).all()
-    assert any("Band 3 (of 2 such) is constant" in note for note in preparation.notes)
+    said = "Channel 3 of those that go in (one of 2 such) is constant over the training pixels."
+    assert said in preparation.notes
     if preparation.reducer == "none":
         np.testing.assert_allclose(prepared[:, :, [2, 9]], 0, atol=1e-9)
+
+
+def test_a_constant_band_alone_is_told_by_its_place_and_not_as_the_sensors(cube, train):
+    """The sensor may have lost bands before; its numbers are not known here."""
+    flat = cube.copy()
+    flat[:, :, 4] = 7
+    said = "Channel 5 of those that go in is constant over the training pixels."
+    assert bands.fit(flat, train).notes == (said,)
 
 
 # PCA

@@ -354,7 +354,7 @@ def test_constant_bands_and_few_pixels_give_numbers(name: str) -> None:
     few[0, :8] = True
     for train, count in ((TRAIN, 3), (few, 2), (few, 8)):
         way = {"band_selection": name, "components": count, "labels": LABELS}
-        if (name, count) == ("lda", 8):
+        if (name, count) in (("lda", 8), ("ica", 8)):
             with pytest.raises(SettingsError, match="at most"):
                 bands.fit(cube, train, **way)
         else:
@@ -431,6 +431,21 @@ def test_close_names_are_offered() -> None:
 def test_what_cannot_be_fitted_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         bands.fit(CUBE, TRAIN, **{"labels": LABELS, **options})
+
+
+@pytest.mark.parametrize("offset", [0, 1e6])
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_ica_takes_no_more_components_than_the_training_pixels_vary_in(
+    scaling: str, offset: float
+) -> None:
+    """Beyond their rank, pixels that do not train would get values of 1e15."""
+    few = np.zeros_like(TRAIN)
+    few[3, :9] = True
+    way: dict[str, Any] = {"band_selection": "ica", "scaling": scaling}
+    cube = CUBE + offset
+    with pytest.raises(SettingsError, match=r"at most 8 for ica .* 9 training pixels .* got 9"):
+        bands.fit(cube, few, components=9, **way)
+    assert np.abs(bands.apply(bands.fit(cube, few, components=8, **way), cube)).max() < 1e6
 
 
 @pytest.mark.parametrize("name", ["NMF", "kernel_pca", "autoencoder"])

@@ -13,6 +13,7 @@ import sklearn.metrics as reference
 from scipy.stats import binom
 
 from hsi.errors import DataError, SettingsError
+from hsi.evaluate.caption import caption
 from hsi.evaluate.files import notes
 from hsi.evaluate.pairs import like_the_best, pair_tests
 from hsi.evaluate.paper import NOTHING, Entry, PaperTable, amount_text, paper_table, seconds_text
@@ -23,6 +24,7 @@ from hsi.evaluate.testable import untestable
 from hsi.evaluate.writers import latex, latex_escaped, markdown, markdown_escaped
 from hsi.metrics import accuracy, confusion_matrix, f1_scores, macro_f1, mcnemar
 from hsi.scene import Scene
+from hsi.settings import Settings
 
 CLASSES = 4
 
@@ -153,6 +155,90 @@ def test_oa_on_common_pixels_counts_those_that_test_in_all_networks(results):
         assert facts["oa_common"] == pytest.approx(100 * sum(right) / len(right))
 
 
+def test_oa_on_common_pixels_is_of_seeds_that_all_networks_have():
+    """A network that lacks a seed would leave other, nearer pixels to the others there."""
+    found = [result("good", "blocks", seed, np.arange(100)) for seed in (0, 1)]
+    found.append(result("wide", "blocks", 0, np.arange(50, 100)))
+    cells = with_common(found)
+    assert [cell["test_common"] for cell in cells] == [50, None, 50]
+    assert cells[1]["oa_common"] is None
+    lines = {line["network"]: line for line in averages(cells)}
+    assert lines["good"]["oa_common"] == cells[0]["oa_common"]
+    assert lines["good"]["oa_common_sd"] is None
+    assert "over the seeds that all of them have" in said(cells, splits=("blocks",))
+
+
+def test_a_missing_seed_alone_makes_no_column_of_common_pixels():
+    found = [result("good", "random", seed, np.arange(100)) for seed in (0, 1)]
+    cells = with_common([*found, result("fair", "random", 0, np.arange(100))])
+    lines = averages(cells)
+    table = paper_table(
+        protocol(), lines, dict.fromkeys(itertools.product(("good", "fair"), ["random"], [0.1])),
+        caption="", notes=(), label="x",
+    )  # fmt: skip
+    assert "OA common %" not in table.heads
+
+
+def test_caption_and_column_of_common_pixels_go_together():
+    """Also where all networks are right everywhere, on pixels that differ."""
+    found = [result("good", "blocks", seed, np.arange(100), right=1.0) for seed in (0, 1)]
+    found += [result("wide", "blocks", seed, np.arange(50, 100), right=1.0) for seed in (0, 1)]
+    cells = with_common(found)
+    lines, wanted = averages(cells), protocol(networks=("good", "wide"), seeds=2)
+    likeness = like_the_best(lines, pair_tests(found), seeds=2)
+    table = paper_table(wanted, lines, likeness, caption="", notes=(), label="x")
+    assert "OA common %" in table.heads
+    assert "OA common: on those" in said(cells, splits=("blocks",))
+    assert "over the seeds" not in said(cells, splits=("blocks",))
+
+
+def said(cells: list[dict[str, Any]], **changes: Any) -> str:
+    """The caption of cells of a protocol."""
+    record = {
+        "data": {"shape": [9, 9, 3], "synthetic": False, "name": "x", "sha256": "0" * 64},
+        "classes": [{}] * CLASSES,
+        "settings": vars(Settings("hu", dataset="synthetic").check()),
+        "machine": {"processor": "p", "cores": 1},
+        "versions": dict.fromkeys(("hsi", "tensorflow", "scikit-learn"), "1"),
+    }
+    return caption(protocol(**changes), cells, record)
+
+
+def cell_of(split: str, *, drawn: list[int], labelled: list[int] | None) -> dict[str, Any]:
+    """A cell that trains on all but one of its drawn pixels of each class."""
+    (facts,) = with_common([result("good", split, 0, np.arange(40))])
+    training = [count - 1 for count in drawn]
+    counts = {"training": sum(training), "validation": len(drawn), "training_by_class": training}
+    known = drawn if labelled else None
+    return {**facts, **counts, "drawn_by_class": known, "labelled_by_class": labelled}
+
+
+def test_the_caption_says_what_blocks_draw_and_not_what_was_asked_for():
+    cell = cell_of("blocks", drawn=[20, 10, 30, 40], labelled=[100, 100, 200, 100])
+    text = said([cell])
+    assert (
+        "whole blocks are drawn, as near to 10 % of each class as they allow (10.0 to 40.0 % of a "
+        "class, 20.0 % of all), of which 96 pixels train (9 to 39 of a class) and 4 validate"
+    ) in text
+    assert "10 % of each class are drawn" not in text
+    older = said([cell_of("blocks", drawn=[20, 10, 30, 40], labelled=None)])
+    assert "as near to 10 % of each class as they allow, of which" in older
+    few = said([cell], per_class=True, amounts=(25,), chosen=25)
+    assert "as near to 25 pixels of each class as they allow (10 to 40 of a class)" in few
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        ([25, 25, 25, 25], "; 25 pixels of each class are drawn, of which 96 pixels train"),
+        ([25, 12, 25, 25], "; at most 25 pixels of each class are drawn, of which 83 pixels train"),
+    ],
+)
+def test_the_caption_says_at_most_where_a_class_is_smaller(drawn, words):
+    cell = cell_of("random", drawn=drawn, labelled=None)
+    assert words in said([cell], per_class=True, amounts=(25,), chosen=25)
+
+
 def test_no_common_pixel_is_no_accuracy():
     apart = [result("good", "blocks", 0, [0, 1, 2]), result("fair", "blocks", 0, [3, 4])]
     assert [facts["oa_common"] for facts in with_common(apart)] == [None, None]
@@ -203,6 +289,21 @@ def test_the_best_has_all_seeds(results):
         like_the_best(lines, pair_tests(lucky), seeds=3), caption="", notes=(), label="x",
     )  # fmt: skip
     assert not any(entry.best for entry in table.rows[0][:9])
+
+
+def test_a_network_without_all_seeds_is_not_bold_on_a_tie():
+    """Both are right everywhere, one of them in one seed only."""
+    found = [result("good", "random", seed, np.arange(200), right=1.0) for seed in range(2)]
+    found += [result("fair", "random", seed, np.arange(200), right=0.5) for seed in range(2)]
+    found.append(result("lucky", "random", 0, np.arange(200), right=1.0))
+    lines = averages(with_common(found))
+    table = paper_table(
+        protocol(networks=("lucky", "good", "fair"), seeds=2), lines,
+        like_the_best(lines, pair_tests(found), seeds=2), caption="", notes=(), label="x",
+    )  # fmt: skip
+    place = table.heads.index("OA %")
+    assert [row[place].text for row in table.rows[:2]] == ["100.00", "100.00"]
+    assert [row[place].best for row in table.rows] == [False, True, False]
 
 
 @pytest.fixture(scope="module")
@@ -307,22 +408,43 @@ def test_a_network_without_a_cell_stands_in_the_table(results):
 
 
 def test_notes_name_their_cells_once():
-    cell = {"network": "hu", "split": "blocks", "notes": ["Class 3 has no test pixels."]}
+    cell = {"network": "hu", "split": "blocks", "amount": 0.1}
+    cell["notes"] = ["Class 3 has no test pixels."]
     cells = [{**cell, "seed": seed, "map_differs": 0} for seed in range(9)]
     other = {**cells[0], "network": "nn", "notes": []}
-    planned = [
-        SimpleNamespace(name=f"{network}{seed}", network=network, split="blocks", seed=seed)
-        for network in ("a", "b")
-        for seed in (0, 1)
-    ]
-    missing = dict.fromkeys(("a0", "a1", "b1"), "too slow.")
-    found = notes([*cells, other], missing, planned)
+    wanted = asked(splits=("blocks",))
+    names = [cell.name for cell in cells_of(wanted)]
+    missing = dict.fromkeys((names[0], names[1], names[3]), "too slow.")
+    found = notes(wanted, [*cells, other], missing)
     first = ", ".join(f"hu blocks seed {seed}" for seed in range(6))
     assert found == [
         f"Class 3 has no test pixels: {first} and 3 more.",
-        "Missing: too slow: every cell of a, b blocks seed 1.",
+        "Missing: too slow: every cell of hu, svm blocks seed 1.",
     ]
-    assert notes(cells, {}, planned) == ["Class 3 has no test pixels: every cell of split blocks."]
+    assert notes(wanted, cells, {}) == ["Class 3 has no test pixels: every cell of split blocks."]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "words"),
+    [
+        ({"train_fractions": (0.01, 0.05)}, "5 % of each class"),
+        ({"train_per_class": (4, 12)}, "12 pixels of each class"),
+    ],
+)
+def test_notes_name_the_amount_where_there_are_several(amounts, words):
+    wanted = asked(splits=("random", GIVEN), maps={"train_labels": "x.mat"}, **amounts)
+    planned = cells_of(wanted)
+    found = notes(wanted, [], {planned[2].name: "too slow", planned[5].name: "no pixels"})
+    assert found == [
+        f"Missing: too slow: hu random seed 0 ({words}).",
+        "Missing: no pixels: hu given seed 1.",
+    ]
+    some, rest = (
+        {"network": "hu", "split": "random", "amount": wanted.chosen, "seed": seed, "notes": said}
+        | {"map_differs": 0}
+        for seed, said in enumerate((["Odd."], []))
+    )
+    assert notes(wanted, [some, rest], {}) == [f"Odd: hu random seed 0 ({words})."]
 
 
 def test_amounts_have_three_digits():

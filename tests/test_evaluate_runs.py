@@ -15,7 +15,7 @@ import scipy.io
 
 from hsi.baselines import load
 from hsi.cli import main
-from hsi.errors import SettingsError
+from hsi.errors import DataError, SettingsError
 from hsi.evaluate import Evaluation, run_evaluation, running
 from hsi.evaluate.protocol import Protocol, protocol_of
 from hsi.metrics import mcnemar
@@ -196,9 +196,100 @@ def test_given_maps_and_a_learning_curve(scene, tmp_path, figures):
     assert list(tmp_path.glob("cells/*/trained_model.npz")) == []
 
 
+@pytest.fixture
+def maps(scene: Path, tmp_path: Path) -> Path:
+    """A file of a training map, as `scene` has it, that can be changed."""
+    path = tmp_path / "maps.mat"
+    scipy.io.savemat(path, {"train": scipy.io.loadmat(scene)["train"]})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [({"networks": ("sgd", "svm")}, "model-svm_split-given_seed-0"), ({"seeds": 2}, "seed-1")],
+)
+def test_given_maps_that_changed_are_no_part_of_one_table(scene, maps, tmp_path, changes, more):
+    """Neither another network nor another seed may be put beside cells of the former map."""
+    way = {"networks": ("sgd",), "seeds": 1, "splits": ("given",)}
+    way["maps"] = {"train_labels": f"{maps}:train"}
+    folder = tmp_path / "out"
+    run(asked(scene, **way), folder)
+    former = scipy.io.loadmat(maps)["train"]
+    labels = scipy.io.loadmat(scene)["labels"]
+    changed = np.where(np.random.default_rng(2).random(labels.shape) < 0.2, labels, 0)
+    scipy.io.savemat(maps, {"train": changed})
+    with pytest.raises(DataError, match=r"expected the same training pixels, got others") as error:
+        run(asked(scene, **way | changes), folder, resume=True)
+    assert more in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(list((folder / "cells").iterdir())) == 1  # it was found before anything was run
+    scipy.io.savemat(maps, {"train": former})
+    assert not run(asked(scene, **way | changes), folder, resume=True).missing
+
+
+def test_cells_that_were_mixed_before_are_found_when_they_are_read(scene, maps, tmp_path):
+    way = {"seeds": 1, "splits": ("given",), "maps": {"train_labels": f"{maps}:train"}}
+    run(asked(scene, **way), tmp_path / "out")
+    path = next((tmp_path / "out" / "cells").glob("model-svm*")) / "split.npz"
+    with np.load(path, allow_pickle=False) as stored:
+        masks = {name: stored[name] for name in stored.files}
+    masks["test"] = np.roll(masks["test"], 1)
+    np.savez_compressed(path, **masks)
+    with pytest.raises(DataError, match="expected the same test pixels, got others"):
+        run(asked(scene, **way), tmp_path / "out", resume=True)
+    path.write_bytes(b"half")
+    with pytest.raises(DataError, match=r"split\.npz: damaged"):
+        run(asked(scene, **way), tmp_path / "out", resume=True)
+
+
+def test_the_share_that_blocks_draw_is_on_record_and_said(scene, whole):
+    content = json.loads((whole / "evaluation.json").read_text(encoding="utf-8"))
+    labels = scipy.io.loadmat(scene)["labels"]
+    sizes = np.unique(labels[labels > 0], return_counts=True)[1].tolist()
+    shares = []
+    for cell in content["cells"]:
+        assert cell["labelled_by_class"] == sizes
+        assert sum(cell["drawn_by_class"]) == cell["training"] + cell["validation"]
+        if cell["split"] == "blocks":
+            pairs = zip(cell["drawn_by_class"], sizes, strict=True)
+            shares += [100 * drawn / size for drawn, size in pairs]
+    assert f"allow ({min(shares):.1f} to {max(shares):.1f} % of a class" in content["caption"]
+
+
+def test_without_a_cell_of_its_amount_the_table_is_of_another_and_says_so(scene, tmp_path):
+    """Time ran out after the smaller amounts: the caption must not say that they are the larger."""
+    wanted = asked(scene, networks=("sgd",), seeds=1, splits=("random",), train_per_class=(4, 12))
+    first = asked(scene, networks=("sgd",), seeds=1, splits=("random",), train_per_class=(4,))
+    run(first, tmp_path)
+    found = run(wanted, tmp_path, resume=True, minutes=0)
+    assert len(found.missing) == 1
+    said = "No cell with 12 pixels of each class is finished: the table is of 4 pixels of each"
+    assert found.table.notes[0].startswith(said)
+    assert "; 4 pixels of each class are drawn, of which 12 pixels train" in found.table.caption
+    (row,) = rows(tmp_path / "table.csv")
+    oa = found.table.rows[0][found.table.heads.index("OA %")]
+    assert oa.text == f"{float(row['oa']):.2f}"
+
+
+def test_settings_that_the_first_cell_finds_wrong_do_not_block_the_folder(scene, tmp_path):
+    data = {"dataset": f"{scene}:cube", "labels": f"{scene}:labels", "band_selection": "PCA"}
+    way = {"networks": ("sgd",), "seeds": 1, "splits": ("random",)}
+    with pytest.raises(DataError, match="components: expected 1 to 12 for PCA"):
+        run(asked(scene, **way, shared={**data, "components": 50}), tmp_path / "out")
+    assert not run(asked(scene, **way, shared={**data, "components": 3}), tmp_path / "out").missing
+
+
+@pytest.mark.parametrize("minutes", [float("nan"), -1.0])
+def test_minutes_that_are_no_time_are_refused(scene, tmp_path, minutes):
+    with pytest.raises(SettingsError, match="minutes: expected 0 or more, got"):
+        run(asked(scene), tmp_path / "out", minutes=minutes)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (["--minutes", "nan"], ["minutes", "0 or more", "nan"]),
         (["--seeds", "0"], ["seeds", "1 or more"]),
         (["--splits", "random,blocs"], ["blocs", "'blocks'"]),
         (["--splits", "given"], ["--train_labels"]),

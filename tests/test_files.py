@@ -11,6 +11,7 @@ import pytest
 
 from hsi.errors import OutputError
 from hsi.files import atomic_path, sha256_of, write_json, write_text
+from hsi.results import write_rows
 
 
 def test_a_file_appears_with_its_content_and_nothing_else(tmp_path):
@@ -106,6 +107,24 @@ def test_nan_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"oa": float("nan")})
     assert (tmp_path / "a.json").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234567.0, "1234567"),
+        (98765432.0, "98765432"),
+        (1234567.6, "1234568"),
+        (12345678, "12345678"),
+        (0.125, "0.125"),
+        (97.1234567, "97.1235"),
+        (3e-12, "3e-12"),
+        (None, ""),
+    ],
+)
+def test_counts_in_a_csv_file_have_all_their_digits(tmp_path, value, text):
+    write_rows(tmp_path / "a.csv", [{"macs": value, "oa": 1}], ("macs", "oa"))
+    assert (tmp_path / "a.csv").read_text() == f"macs,oa\n{text},1\n"
 
 
 def test_the_hash_of_a_file(tmp_path):

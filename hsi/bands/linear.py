@@ -64,13 +64,27 @@ def sparse_pca(training: Training, count: int, seed: int) -> Reduced:
 
 
 def ica(training: Training, count: int, seed: int) -> Reduced:
-    """Independent components by FastICA (Hyvärinen and Oja 2000, Neural Networks 13)."""
+    """Independent components by FastICA (Hyvärinen and Oja 2000, Neural Networks 13).
+
+    Raises:
+        SettingsError: more components than dimensions that the training pixels vary in. Whitening
+            would divide by rounding errors, and other pixels would get values of 1e15.
+    """
     from sklearn.decomposition import FastICA
 
+    scaled = training.scaled
+    pixels, bands = scaled.shape
+    rounding = np.linalg.norm(scaled) * max(scaled.shape) * np.finfo(float).eps
+    rank = int(np.linalg.matrix_rank(scaled - scaled.mean(axis=0), tol=rounding))
+    if count > rank:
+        raise SettingsError(
+            f"components: expected at most {rank} for ica (the dimensions in which the {pixels} "
+            f"training pixels of {bands} bands vary), got {count}."
+        )
     with convergence("ica") as notes:
         model = FastICA(
             count, whiten="unit-variance", max_iter=ICA_ITERATIONS, random_state=seed
-        ).fit(training.scaled)
+        ).fit(scaled)
     return Reduced(model.mean_, model.components_, notes=tuple(notes))
 
 

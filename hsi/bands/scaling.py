@@ -34,13 +34,17 @@ def fit_bands(
         scale = np.ones(bands) if scaling == "none" else np.where(high > low, high - low, 1.0)
     else:
         offset, scale = location_and_scale(np.clip(spectra, low, high), scaling)
-    flat = np.flatnonzero(np.ptp(spectra, axis=0) == 0)
-    notes = (
-        (f"Band {flat[0] + 1} (of {len(flat)} such) is constant over the training pixels.",)
-        if len(flat)
-        else ()
+    return low, high, offset, scale, _flat_notes(np.flatnonzero(np.ptp(spectra, axis=0) == 0))
+
+
+def _flat_notes(flat: np.ndarray) -> tuple[str, ...]:
+    """On constant bands, by their places: the sensor's numbers are not known here."""
+    if not len(flat):
+        return ()
+    such = f" (one of {len(flat)} such)" if len(flat) > 1 else ""
+    return (
+        f"Channel {flat[0] + 1} of those that go in{such} is constant over the training pixels.",
     )
-    return low, high, offset, scale, notes
 
 
 def location_and_scale(values: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,8 @@ A baseline is a module with
 
 scikit-learn fits; what it found is kept as plain arrays, and `scores` reads them without it: a file
 of arrays (`.npz`) runs no code, opens in every version, and its size can stand beside those of
-networks. The tests hold that both give the same classes. The rows of the table are in
+networks. The tests hold that both give the same classes
+(of `knn` but for samples with neighbours equally far). The rows of the table are in
 `hsi.models.BASELINES`.
 """
 
@@ -106,7 +107,7 @@ def fit(
     if len(known) < 2:
         raise DataError(
             f"{name}: expected training samples of two classes or more, got {len(known)}; raise "
-            "--train_fraction."
+            "--train_fraction, or with --split given take maps (--train_labels) of more classes."
         )
     flat = np.ascontiguousarray(inputs.reshape(len(inputs), -1), np.float32)
     places = np.searchsorted(known, classes)

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hsi.classify.tile_work import TileAnswer, TileWork, classify_tile, forget
-from hsi.cluster import client_of
+from hsi.cluster import client_of, losses
 from hsi.errors import ModelError
 from hsi.patches import Strip
 
@@ -58,9 +58,7 @@ def answers(
 def _there(
     client: Client, work: TileWork, tiles: Sequence[tuple[int, Strip]], dtype: str
 ) -> Generator[tuple[int, TileAnswer], None, None]:
-    from distributed import CancelledError, KilledWorker, as_completed
-    from distributed.client import ClosedClientError
-    from distributed.comm import CommClosedError
+    from distributed import KilledWorker, as_completed
 
     waiting, numbers = iter(tiles), {}
     done = as_completed()
@@ -79,7 +77,7 @@ def _there(
         try:
             answer = future.result()
             send()
-        except (CancelledError, ClosedClientError, CommClosedError) as error:
+        except losses() as error:
             raise ModelError(
                 "the Dask cluster was lost; finished tiles are kept, and the same command goes on."
             ) from error

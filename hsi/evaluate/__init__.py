@@ -1,6 +1,7 @@
 """An honest comparison of networks: seeds, splits side by side, tests, a table for a paper.
 
     protocol   networks x splits x seeds x amounts of training pixels -> cells
+    division   which pixels train and test, for cells to be compared
     testable   cells whose split leaves nothing to test
     running    a cell is run by the stages of generate_model.py; its map is timed
     results    what finished cells found, with their answers at the test pixels
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsi.errors import DataError, OutputError
+from hsi.errors import DataError, OutputError, SettingsError
 from hsi.evaluate.protocol import EvaluationCell, Protocol, cells_of
 
 if TYPE_CHECKING:
@@ -60,21 +61,24 @@ def run_evaluation(
         protocol: checked.
         folder: of the evaluation; made where it is not there.
         resume: go on with what is in the folder; networks, splits, seeds and amounts may be added.
-        minutes: after which no further cell is begun; None for no limit.
+        minutes: 0 or more, after which no further cell is begun; None for no limit.
         drop_models: delete each model file once its answers are kept.
         left_out: network -> why its cells that are not finished are not run; said in the table.
         say: told of every cell.
 
     Raises:
-        DataError: bad data, found before anything is run; or no cell could be run.
+        DataError: bad data, or label maps that changed since cells were run, found before anything
+            is run; or no cell could be run.
         OutputError: the folder holds something and `resume` is not set.
-        SettingsError: settings that no run can have, or other ones than the folder was begun with.
+        SettingsError: settings that no run can have, other ones than the folder was begun with, or
+            minutes that are no time.
     """
     from hsi.evaluate.files import write_evaluation
     from hsi.evaluate.results import read_results
     from hsi.evaluate.running import is_finished, placed, run_cells
 
-    if folder.exists() and not resume and (not folder.is_dir() or any(folder.iterdir())):
+    _check_minutes(minutes)
+    if not resume and _holds_results(folder):
         raise OutputError(
             f"{folder}: exists already and is not touched; choose another --output, or go on with "
             "it by --resume."
@@ -84,7 +88,9 @@ def run_evaluation(
     say(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished already.")
     named = left_out or {}
     missing = {cell.name: named[cell.network] for cell in waiting if cell.network in named}
-    missing |= _untestable(protocol, [cell for cell in waiting if cell.name not in missing], say)
+    asked = [cell for cell in waiting if cell.name not in missing]
+    finished = [cell for cell in cells if cell not in waiting]
+    missing |= _untestable(protocol, asked, finished, say)
     able = [cell for cell in waiting if cell.name not in missing]
     missing |= run_cells(able, folder, minutes=minutes, drop_models=drop_models, say=say)
     done = [cell for cell in cells if cell.name not in missing]
@@ -94,8 +100,25 @@ def run_evaluation(
     return Evaluation(table, written, missing)
 
 
+def _check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not minutes >= 0:  # nan is neither more nor less
+        raise SettingsError(f"minutes: expected 0 or more, got {minutes:g}.")
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether something is there but the logs of cells that could not even be begun."""
+    from hsi.evaluate.running import LOGS
+
+    if not folder.exists():
+        return False
+    return not folder.is_dir() or any(path.name != LOGS for path in folder.iterdir())
+
+
 def _untestable(
-    protocol: Protocol, cells: list[EvaluationCell], say: Callable[[str], None]
+    protocol: Protocol,
+    cells: list[EvaluationCell],
+    finished: list[EvaluationCell],
+    say: Callable[[str], None],
 ) -> dict[str, str]:
     if not cells:
         return {}
@@ -103,7 +126,7 @@ def _untestable(
     from hsi.samples import open_selected_scene
 
     scene = open_selected_scene(cells[0].settings, say=say)
-    missing = untestable(protocol, scene, cells, say=say)
+    missing = untestable(protocol, scene, cells, finished=finished, say=say)
     for name, reason in missing.items():
         say(f"{name}: {reason}")
     return missing

@@ -7,6 +7,7 @@ from typing import Any
 
 from hsi.evaluate.pairs import LEVEL, TEST
 from hsi.evaluate.protocol import GIVEN, Protocol
+from hsi.evaluate.seeds import tests_apart
 
 Facts = Mapping[str, Any]
 
@@ -55,19 +56,43 @@ def _split(
         f"gap of half a patch ({_range(cells, 'gap')} pixels)",
         GIVEN: "the given label maps",
     }[name]
-    wanted = (
-        ""
-        if name == GIVEN
-        else f"{protocol.chosen:g} pixels of each class are drawn, of which "
-        if protocol.per_class
-        else f"{100 * protocol.chosen:g} % of each class are drawn, of which "
-    )
     per_class = [n for cell in cells for n in cell["training_by_class"]]
     return (
-        f"Split {name}: {words}; {wanted}{_range(cells, 'training')} pixels train "
-        f"({min(per_class)} to {max(per_class)} of a class) and {_range(cells, 'validation')} "
-        f"validate; {_range(cells, 'test')} test; leakage {_range(cells, 'leakage', 1)} %."
+        f"Split {name}: {words}; {_drawn(protocol, name, cells)}"
+        f"{_range(cells, 'training')} pixels train ({min(per_class)} to {max(per_class)} of a "
+        f"class) and {_range(cells, 'validation')} validate; {_range(cells, 'test')} test; leakage "
+        f"{_range(cells, 'leakage', 1)} %."
     )
+
+
+def _drawn(protocol: Protocol, name: str, cells: Sequence[Facts]) -> str:
+    """How much is drawn for training and validation: of pixels exactly, of blocks as they fall."""
+    amount = protocol.in_words(protocol.chosen)
+    if name == GIVEN:
+        return ""
+    if name == "blocks":
+        return (
+            f"whole blocks are drawn, as near to {amount} as they allow{_realised(protocol, cells)}"
+            ", of which "
+        )
+    fewer = protocol.per_class and any(
+        cell["training"] + cell["validation"] < protocol.chosen * len(cell["training_by_class"])
+        for cell in cells
+    )
+    return f"{'at most ' if fewer else ''}{amount} are drawn, of which "
+
+
+def _realised(protocol: Protocol, cells: Sequence[Facts]) -> str:
+    """ " (8.1 to 23.0 % of a class, 11.2 % of all)", where it is on record."""
+    known = [cell for cell in cells if cell["drawn_by_class"] and cell["labelled_by_class"]]
+    if not known:
+        return ""
+    pairs = [(cell["drawn_by_class"], cell["labelled_by_class"]) for cell in known]
+    if protocol.per_class:
+        return f" ({_ends([count for drawn, _ in pairs for count in drawn])} of a class)"
+    shares = [100 * n / all_ for pair in pairs for n, all_ in zip(*pair, strict=True)]
+    whole = [100 * sum(drawn) / sum(labelled) for drawn, labelled in pairs]
+    return f" ({_ends(shares, 1)} % of a class, {_ends(whole, 1)} % of all)"
 
 
 def _training(cells: Sequence[Facts], settings: Mapping[str, Any]) -> str:
@@ -101,16 +126,20 @@ def _seeds(protocol: Protocol) -> str:
 
 
 def _common(cells: Sequence[Facts]) -> list[str]:
-    apart = [cell for cell in cells if cell["test_common"] != cell["test"]]
+    apart = [cell for cell in cells if tests_apart(cell)]
     if not apart:
         return []
     said = [
         f"{name} {_range([cell for cell in apart if cell['split'] == name], 'test_common')}"
         for name in dict.fromkeys(cell["split"] for cell in apart)
     ]
+    names = {cell["split"] for cell in apart}
+    some = any(cell["test_common"] is None for cell in cells if cell["split"] in names)
+    seeds = ", over the seeds that all of them have" if some else ""
     return [
         "Networks of larger patches keep a wider gap, so they test on fewer pixels that lie "
-        f"farther off; OA common: on those that test in all networks ({', '.join(said)} pixels)."
+        f"farther off; OA common: on those that test in all networks ({', '.join(said)} pixels)"
+        f"{seeds}."
     ]
 
 
@@ -134,5 +163,9 @@ def _costs(record: Mapping[str, Any]) -> str:
 
 def _range(cells: Sequence[Facts], name: str, digits: int = 0) -> str:
     """ "5", or "5 to 9"."""
-    low, high = (f"{end(cell[name] for cell in cells):,.{digits}f}" for end in (min, max))
+    return _ends([cell[name] for cell in cells], digits)
+
+
+def _ends(values: Sequence[float], digits: int = 0) -> str:
+    low, high = (f"{end(values):,.{digits}f}" for end in (min, max))
     return low if low == high else f"{low} to {high}"

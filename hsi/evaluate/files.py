@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hsi.evaluate.caption import caption
 from hsi.evaluate.pairs import COLUMNS as PAIR_COLUMNS
 from hsi.evaluate.pairs import TEST, like_the_best, pair_tests
 from hsi.evaluate.paper import PaperTable, paper_table
-from hsi.evaluate.protocol import EvaluationCell, Protocol, cells_of
+from hsi.evaluate.protocol import GIVEN, EvaluationCell, Protocol, cells_of
 from hsi.evaluate.results import Result
 from hsi.evaluate.seeds import AVERAGED, averages, recalls, with_common
 from hsi.evaluate.writers import latex, markdown
@@ -72,13 +72,14 @@ def write_evaluation(
     pairs = pair_tests(results)
     likeness = like_the_best(lines, pairs, seeds=protocol.seeds)
     record = results[0].record
-    chosen = [cell for cell in cells if cell["amount"] == protocol.chosen] or cells
+    shown = _of_a_finished_amount(protocol, cells)
+    chosen = [cell for cell in cells if cell["amount"] == shown.chosen]
     table = paper_table(
-        protocol,
+        shown,
         lines,
         likeness,
-        caption=caption(protocol, chosen, record),
-        notes=notes(cells, missing, cells_of(protocol)),
+        caption=caption(shown, chosen, record),
+        notes=[*_other_amount(protocol, shown), *notes(protocol, cells, missing)],
         label=f"tab:{_word(record['data']['name'])}",
     )
     per_class = recalls(cells, record["classes"])
@@ -108,21 +109,34 @@ def write_evaluation(
     }
     write_json(folder / "evaluation.json", whole)
     others = ("cells.csv", "classes.csv", "mcnemar.csv", "evaluation.json")
-    figures = _draw(protocol, lines, record, folder)
+    figures = _draw(shown, lines, record, folder)
     return table, Written(tuple(named.values()), tuple(folder / name for name in others), figures)
 
 
+def _of_a_finished_amount(protocol: Protocol, cells: Sequence[Mapping[str, Any]]) -> Protocol:
+    """The protocol with the table of an amount that has cells: the largest, if its own has none."""
+    amounts = {cell["amount"] for cell in cells}
+    return protocol if protocol.chosen in amounts else replace(protocol, chosen=max(amounts))
+
+
+def _other_amount(asked: Protocol, shown: Protocol) -> list[str]:
+    if asked.chosen == shown.chosen:
+        return []
+    return [
+        f"No cell with {asked.in_words(asked.chosen)} is finished: the table is of "
+        f"{shown.in_words(shown.chosen)}."
+    ]
+
+
 def notes(
-    cells: Sequence[Mapping[str, Any]],
-    missing: Mapping[str, str],
-    planned: Sequence[EvaluationCell],
+    protocol: Protocol, cells: Sequence[Mapping[str, Any]], missing: Mapping[str, str]
 ) -> list[str]:
     """What a reader of the table must know of single cells, a sentence each.
 
     Args:
         missing: name of a cell -> why it is not among the cells.
-        planned: those that are missing and those that are not.
     """
+    planned = cells_of(protocol)
     found: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells:
         said = list(cell["notes"])
@@ -135,12 +149,17 @@ def notes(
         if one.name in missing:
             lacking.setdefault(missing[one.name].rstrip("."), []).append(one)
     return [
-        *(f"{note}: {_listed(_named(group, cells))}." for note, group in found.items()),
-        *(f"Missing: {reason}: {_listed(_lacking(g, planned))}." for reason, g in lacking.items()),
+        *(f"{note}: {_listed(_named(protocol, group, cells))}." for note, group in found.items()),
+        *(
+            f"Missing: {reason}: {_listed(_lacking(protocol, g, planned))}."
+            for reason, g in lacking.items()
+        ),
     ]
 
 
-def _named(group: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def _named(
+    protocol: Protocol, group: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """Cells by their names; those of a whole split by its name."""
     named = []
     for split in dict.fromkeys(cell["split"] for cell in group):
@@ -148,11 +167,16 @@ def _named(group: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]
         if len(mine) == sum(cell["split"] == split for cell in cells):
             named.append(f"every cell of split {split}")
         else:
-            named += [f"{cell['network']} {split} seed {cell['seed']}" for cell in mine]
+            named += [
+                _words(protocol, cell["network"], split, cell["amount"], cell["seed"])
+                for cell in mine
+            ]
     return named
 
 
-def _lacking(group: Sequence[EvaluationCell], planned: Sequence[EvaluationCell]) -> list[str]:
+def _lacking(
+    protocol: Protocol, group: Sequence[EvaluationCell], planned: Sequence[EvaluationCell]
+) -> list[str]:
     """Missing cells; those of a whole network by its name."""
     named = []
     for network in dict.fromkeys(cell.network for cell in group):
@@ -160,8 +184,16 @@ def _lacking(group: Sequence[EvaluationCell], planned: Sequence[EvaluationCell])
         if len(mine) == sum(cell.network == network for cell in planned):
             named.append(f"every cell of {network}")
         else:
-            named += [f"{network} {cell.split} seed {cell.seed}" for cell in mine]
+            named += [
+                _words(protocol, network, cell.split, cell.amount, cell.seed) for cell in mine
+            ]
     return named
+
+
+def _words(protocol: Protocol, network: str, split: str, amount: float, seed: int) -> str:
+    """A cell by what sets it apart; the amount where there are several."""
+    several = len(protocol.amounts) > 1 and split != GIVEN
+    return f"{network} {split} seed {seed}{f' ({protocol.in_words(amount)})' if several else ''}"
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

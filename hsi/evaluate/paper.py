@@ -79,16 +79,18 @@ def paper_table(
     """
     shown = {(x["network"], x["split"]): x for x in lines if x["amount"] == protocol.chosen}
     splits = [split for split in protocol.splits if any(key[1] == split for key in shown)]
-    best = {split: _best(protocol, shown, split) for split in splits}
-    columns = {split: _columns(shown, split) for split in splits}
+    judged = {split: _judged(protocol, shown, split) for split in splits}
+    best = {split: _best(judged[split]) for split in splits}
     several = len(protocol.networks) > 1
+    columns = {split: _columns(shown, split) for split in splits}
     rows = []
     for name in protocol.networks:
         known = [shown[name, split] for split in splits if (name, split) in shown]
         row = [Entry(name), *_size(known)]
         for split in splits:
             line = shown.get((name, split))
-            row += [_entry(line, column, best[split]) for column in columns[split]]
+            marks = best[split] if line in judged[split] else {}
+            row += [_entry(line, column, marks) for column in columns[split]]
             if several:
                 row.append(_alike(line, likeness))
         rows.append((*row, *_times(known)))
@@ -108,18 +110,27 @@ def paper_table(
 def _columns(shown: Mapping[tuple[str, str], Line], split: str) -> list[str]:
     """Without OA on common pixels, where all networks test on the same ones anyway."""
     lines = [line for (_, name), line in shown.items() if name == split]
-    same = all(line["oa_common"] == line["oa"] for line in lines)
-    return [column for column in COLUMNS if column != "oa_common" or not same]
+    apart = any(line["tests_apart"] for line in lines)
+    return [column for column in COLUMNS if column != "oa_common" or apart]
 
 
-def _best(protocol: Protocol, shown: Mapping[tuple[str, str], Line], split: str) -> dict[str, str]:
-    """The highest mean of each column as it is printed, among networks that have all seeds."""
+def _judged(protocol: Protocol, shown: Mapping[tuple[str, str], Line], split: str) -> list[Line]:
+    """The lines that can be the best: those that have all seeds, or all lines where none has.
+
+    Of one line alone none is the best.
+    """
     lines = [line for (_, name), line in shown.items() if name == split]
-    whole = [line for line in lines if len(line["seeds"]) == protocol.seeds] or lines
+    if len(lines) < 2:
+        return []
+    return [line for line in lines if len(line["seeds"]) == protocol.seeds] or lines
+
+
+def _best(lines: Sequence[Line]) -> dict[str, str]:
+    """The highest mean of each column as it is printed."""
     found = {}
     for column in HIGHEST:
-        values = [line[column] for line in whole if line[column] is not None]
-        if len(lines) > 1 and values:
+        values = [line[column] for line in lines if line[column] is not None]
+        if values:
             found[column] = f"{max(values):.{COLUMNS[column][1]}f}"
     return found
 

@@ -50,6 +50,11 @@ class Protocol:
         """The setting that the amounts are values of."""
         return "train_per_class" if self.per_class else "train_fraction"
 
+    def in_words(self, amount: float) -> str:
+        """One of the amounts, as "5 % of each class" or "20 pixels of each class"."""
+        count = f"{amount:g} pixels" if self.per_class else f"{100 * amount:g} %"
+        return f"{count} of each class"
+
     @property
     def has_curve(self) -> bool:
         """Whether there are several amounts on some split."""

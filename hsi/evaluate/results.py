@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hsi.errors import DataError
+from hsi.evaluate.division import check_same_division, stored_division
 from hsi.evaluate.protocol import EvaluationCell
 from hsi.evaluate.running import MEASURED, PREDICTIONS
 from hsi.metrics import accuracy, f1_scores, macro_f1
@@ -72,7 +73,8 @@ class Result:
         """Its numbers as plain values: accuracies and leakage in percent, kappa up to 1.
 
         Of `recall` and `f1_by_class` None stands for a class without test pixels; `epochs` is None
-        for a baseline, `training_seconds` for a run that has no such record.
+        for a baseline, `training_seconds`, `drawn_by_class` (training and validation) and
+        `labelled_by_class` for a run that has no such record.
         """
         cell, split, measured = self.cell, self.record["split"], self.record[MEASURED]
         entry = next(iter(self.record["variants"].values()))
@@ -98,6 +100,8 @@ class Result:
             "f1_by_class": _percents(f1_scores(found.confusion)),
             "training_by_class": measured["training_by_class"],
             "test_by_class": measured["test_by_class"],
+            "drawn_by_class": _drawn(measured),
+            "labelled_by_class": measured.get("labelled_by_class"),
             "parameters": entry["row"]["parameters"],
             "macs": entry["row"]["macs"],
             "epochs": len(history["losses"]) if history else None,
@@ -113,7 +117,8 @@ def read_results(cells: Iterable[EvaluationCell]) -> list[Result]:
     """The results of finished cells.
 
     Raises:
-        DataError: cells on data that is not the same, or a damaged file.
+        DataError: cells on data or on a division of the pixels that is not the same, or a damaged
+            file.
     """
     results = [_read(cell) for cell in cells]
     hashes = {result.record["data"]["sha256"]: result.cell.name for result in results}
@@ -122,6 +127,7 @@ def read_results(cells: Iterable[EvaluationCell]) -> list[Result]:
             f"cells {' and '.join(hashes.values())}: ran on data that is not the same; choose a "
             "new --output."
         )
+    check_same_division((result.cell, stored_division(result.cell)) for result in results)
     return results
 
 
@@ -139,6 +145,13 @@ def _read(cell: EvaluationCell) -> Result:
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise DataError(f"{path}: damaged; delete {run.folder} and go on with --resume.") from error
     return Result(cell, run.record, answers)
+
+
+def _drawn(measured: Record) -> list[int] | None:
+    if "validation_by_class" not in measured:
+        return None
+    both = zip(measured["training_by_class"], measured["validation_by_class"], strict=True)
+    return [train + validation for train, validation in both]
 
 
 def _percents(shares: np.ndarray) -> list[float | None]:

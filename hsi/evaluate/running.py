@@ -149,6 +149,7 @@ def _measure(job: Job) -> None:
     forward = load_variant(job.reference, threads=os.cpu_count() or 1)
     found, facts = timed_map(forward, samples.patches)
     test, train = samples.part("test"), samples.part("train")
+    labels = samples.scene.class_indices()
     predicted = found.ravel()[test.pixels]
     entry = job.run.record["variants"][job.reference.name]
     counts = confusion_matrix(test.classes, predicted, job.classes)
@@ -170,7 +171,9 @@ def _measure(job: Job) -> None:
                 **facts,
                 "map_differs": differ,
                 "training_by_class": _counted(train.classes, job.classes),
+                "validation_by_class": _counted(samples.part("validation").classes, job.classes),
                 "test_by_class": _counted(test.classes, job.classes),
+                "labelled_by_class": _counted(labels[labels >= 0], job.classes),
             }
         }
     )

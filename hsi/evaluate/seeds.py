@@ -25,8 +25,12 @@ def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
 
     Networks of larger patches keep a wider gap to training blocks and so test on fewer pixels,
     which lie farther off: their OA alone cannot be compared. `oa_common` (percent) can; it is None
-    where no pixel tests everywhere. `test_common` is their number.
+    where no pixel tests everywhere. `test_common` is their number. Both are None for a seed that
+    a network lacks, but has with others: its pixels would be other ones than those of other seeds.
     """
+    networks: dict[tuple[str, float], set[str]] = {}
+    for result in results:
+        networks.setdefault(result.place[:2], set()).add(result.cell.network)
     places: dict[tuple[str, float, int], list[Result]] = {}
     for result in results:
         places.setdefault(result.place, []).append(result)
@@ -35,11 +39,20 @@ def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
     for result in results:
         pixels = shared[result.place]
         there = result.answers.at(pixels)
+        whole = len(places[result.place]) == len(networks[result.place[:2]])
         value = (
-            100 * accuracy(there.truth, there.predicted, result.classes).oa if len(pixels) else None
+            100 * accuracy(there.truth, there.predicted, result.classes).oa
+            if whole and len(pixels)
+            else None
         )
-        found.append({**result.facts(), "oa_common": value, "test_common": len(pixels)})
+        common = {"oa_common": value, "test_common": len(pixels) if whole else None}
+        found.append({**result.facts(), **common})
     return found
+
+
+def tests_apart(cell: Facts) -> bool:
+    """Whether a cell tests on pixels on which some other network does not."""
+    return cell["test_common"] not in (None, cell["test"])
 
 
 def averages(cells: Iterable[Facts]) -> list[dict[str, Any]]:
@@ -58,6 +71,7 @@ def _line(place: tuple[Any, ...], group: Sequence[Facts]) -> dict[str, Any]:
     line: dict[str, Any] = dict(zip(("network", "split", "amount"), place, strict=True))
     line |= {"seeds": [cell["seed"] for cell in group], "patch_size": group[0]["patch_size"]}
     line["gap"] = group[0]["gap"]
+    line["tests_apart"] = any(tests_apart(cell) for cell in group)
     for name in AVERAGED:
         line[name], line[f"{name}_sd"] = mean_and_deviation(cell[name] for cell in group)
     return line

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hsi.cluster import client_of
-from hsi.errors import UserError
+from hsi.cluster import client_of, losses
+from hsi.errors import ModelError, UserError
 from hsi.pipeline import generate
 from hsi.progress import progress
 from hsi.quiet import forget_models
@@ -58,6 +58,7 @@ def run_cells(
 
     Raises:
         SettingsError: Dask is not installed, or no cluster answers at that address.
+        ModelError: the cluster was lost.
     """
     todo = [cell for cell in cells if not is_finished(cell)]
     say(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished already.")
@@ -160,6 +161,10 @@ def _there(
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
+            except losses() as error:
+                raise ModelError(
+                    "the Dask cluster was lost; finished cells stay, and the same command goes on."
+                ) from error
             except KilledWorker:
                 yield futures[future], DIED
 
