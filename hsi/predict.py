@@ -40,6 +40,9 @@ TOLERANCE = 1e-3
 """Most that a score may differ from that of the patch, as a share of it. Of softmax scores this is
 the most that a logit may differ, so that it tells networks apart that are sure of their answer."""
 
+MUCH = 10**11
+"""Multiply-adds, about a second's, from which on single pixels too are asked in one pass."""
+
 ROUNDING = 1e-5
 """The same as a share of the largest score, for those next to zero."""
 
@@ -78,6 +81,38 @@ def scores(
     """Scores of samples by their keys, such as flat pixel numbers: (n,) -> (n, classes) float32."""
     parts = [forward(patches.gather(batch)) for batch in batches(pixels, batch_size)]
     return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def classes_at(
+    forward: Forward, patches: Source, pixels: np.ndarray, *, batch_size: int = 256
+) -> np.ndarray:
+    """The most likely class indices of samples by their keys: (n,) -> (n,).
+
+    Where they are pixels of a scene whose patches would be much work, and one pass over the whole
+    scene is less, they are read off its map.
+    """
+    if isinstance(patches, Patches):
+        way = _less_work(forward, patches, len(pixels))
+        if way is not None:
+            return class_map(forward, patches, way=way, batch_size=batch_size).ravel()[pixels]
+    return scores(forward, patches, pixels, batch_size=batch_size).argmax(axis=1)
+
+
+def _less_work(forward: Any, patches: Patches, count: int) -> Way | None:
+    """The way of a pass that does less than so many patches; None where none does."""
+    from hsi.compress.cost import macs
+
+    network = getattr(forward, "network", None)
+    try:
+        work = count * macs(network) if getattr(network, "_is_graph_network", False) else 0
+    except ModelError:  # of free sizes
+        work = 0
+    if work < MUCH:
+        return None
+    way = way_of(forward, patches.patch_size)
+    if way.slid is None or way.slid.cut:  # what comes behind a cut is not counted
+        return None
+    return way if way.slid.macs * patches.rows * patches.cols < work else None
 
 
 @dataclass(frozen=True)

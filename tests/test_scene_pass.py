@@ -142,10 +142,67 @@ def functions(x):
     return layers.Flatten()(tf.nn.relu(x) + x)
 
 
+def cube(x, depth=12):
+    """(n, 9, 9, depth, 1)"""
+    x = layers.Dense(depth)(layers.Conv2D(5, 1)(x))
+    return layers.Reshape((*x.shape[1:], 1))(x)
+
+
+def volumes(x):
+    """9 -> 7 -> 3 -> 2, depth 12 -> 5 -> 2: windows two apart, steps along the depth."""
+    x = layers.Conv3D(3, (3, 3, 4), strides=(1, 1, 2), activation="relu")(cube(x))
+    x = layers.MaxPooling3D((2, 2, 1))(layers.SpatialDropout3D(0.5)(x))
+    x = layers.BatchNormalization()(layers.ZeroPadding3D((0, 0, 1))(x))
+    x = layers.Conv3D(4, (2, 2, 3), strides=(1, 1, 3))(x)
+    return layers.Dense(5)(layers.Flatten()(x))
+
+
+def volumes_to_maps(x):
+    """The spectral axis becomes channels, as in HybridSN."""
+    x = layers.Conv3D(3, (3, 2, 3), activation="relu")(cube(x))
+    x = layers.PReLU(shared_axes=(1, 2, 3))(x)
+    x = layers.Reshape((x.shape[1], -1, x.shape[3] * x.shape[4]))(x)
+    return layers.Flatten()(layers.Conv2D(4, 3)(x))
+
+
+def volumes_pooled(x):
+    """Pools of both kinds with padding, and steps of a convolution over the image."""
+    x = layers.Conv3D(3, (2, 2, 3), strides=(2, 1, 1), activation="relu")(cube(x))
+    x = layers.MaxPooling3D((1, 2, 3), strides=(1, 1, 2), padding="same")(x)
+    x = layers.AveragePooling3D((2, 2, 2), strides=(1, 2, 2), padding="same")(x)
+    x = layers.Cropping3D(((1, 0), (0, 1), (1, 0)))(x)
+    return layers.GlobalAveragePooling3D()(x)
+
+
+def volumes_in_branches(x):
+    """Spectral kernels, padded along the depth alone, side by side; dilated ones."""
+    x = cube(x)
+    found = [layers.Conv3D(2, (1, 1, taps), padding="same")(x) for taps in (1, 3, 5)]
+    x = layers.ReLU()(layers.Add()(found))
+    x = layers.Concatenate(axis=3)([x, layers.Softmax(axis=3)(x)])
+    x = layers.Conv3D(3, (3, 2, 3), dilation_rate=(2, 1, 2))(x)
+    return layers.GlobalMaxPooling3D()(layers.LayerNormalization(axis=(3, 4))(x))
+
+
+def volumes_cut(x):
+    """From the padded convolution on every patch has its own window."""
+    x = layers.Conv3D(3, (3, 3, 4), activation="relu")(cube(x))
+    x = layers.Conv3D(2, 3, padding="same")(x)
+    return layers.Flatten()(layers.Conv3D(2, (2, 2, 3))(x))
+
+
+def volumes_laid_across(x):
+    """A reshaping that puts columns into the depth, and pools that make several forms."""
+    x = layers.MaxPooling3D(2, padding="same")(layers.Conv3D(3, (3, 3, 4))(cube(x)))
+    x = layers.Conv3D(2, (2, 2, 1))(x)
+    return layers.Flatten()(layers.Conv2D(3, 2)(layers.Reshape((3, 15, 2))(x)))
+
+
 BODIES = (
     cao, map_laid_flat, pooled_with_rest, pooled_twice, strided, branches, weighed_channels, nested,
     padded_inside, pooled_padded, pools_padded_on_both_sides, forms_side_by_side, dense_to_dense,
-    functions,
+    functions, volumes, volumes_to_maps, volumes_pooled, volumes_in_branches, volumes_cut,
+    volumes_laid_across,
 )  # fmt: skip
 
 
@@ -211,6 +268,7 @@ def test_a_network_of_free_sizes_is_slid_over_patches_of_any_size(side):
 
 def test_it_says_from_which_layer_on_patches_have_windows_of_their_own():
     cuts = ((cao, None), (map_laid_flat, 5), (padded_inside, 2), (pooled_padded, None))
+    cuts += ((volumes, None), (volumes_to_maps, None), (volumes_pooled, None), (volumes_cut, 5))
     for body, layer in (*cuts, (pooled_twice, None), (branches, None)):
         model = network(body)
         expected = "" if layer is None else model.layers[layer].name
@@ -233,6 +291,9 @@ def test_the_work_of_a_pass_is_counted():
     slid = fully_convolutional(NETWORKS["cao"].build((9, 9, CHANNELS), 3, seed=0), 9)
     folded = 5 * 5 * 200 * 3  # the three dense layers are one linear map
     assert slid.macs == 9 * CHANNELS * 300 + 9 * 300 * 200 + folded
+    deep = fully_convolutional(network(volumes), 9)
+    first = CHANNELS * 5 + 5 * 12 + 3 * 3 * 4 * 3 * 5
+    assert deep.macs == first + 2 * 2 * 3 * 3 * 4 * 2 + 2 * 2 * 2 * 4 * CLASSES
     pooled = fully_convolutional(network(pooled_padded), 9)
     dense = 5 * 4 + 4 * CLASSES
     assert pooled.macs == 9 * CHANNELS * 6 + 16 * 6 * 5 + dense
@@ -257,6 +318,44 @@ def test_networks_that_cannot_be_slid_are_refused_with_a_reason():
 def everywhere(forward, patches):
     everything = forward(patches.gather(np.arange(patches.rows * patches.cols)))
     return everything.reshape(patches.rows, patches.cols, -1)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "cut"),
+    [("hybridsn", 25, ""), ("chen", 27, ""), ("he", 7, ""), ("hamida", 5, ""),
+     ("ssrn", 7, "spatial_1_conv_1")],
+)  # fmt: skip
+def test_the_networks_of_volumes_slide(name, side, cut):
+    model = drawn(NETWORKS[name].build((side, side, CHANNELS), 3, seed=0))
+    slid, images = fully_convolutional(model, side), images_of(1, side + 2, side + 1)
+    assert slid.cut == cut
+    expected = at_every_window(model, images, side)
+    np.testing.assert_allclose(slid(images), expected, atol=1e-5)
+
+
+def test_single_pixels_are_asked_in_one_pass_where_that_is_less_work(monkeypatch):
+    passes, plain = [], slider.FullyConvolutional.__call__
+
+    def watch(self, images):
+        passes.append(1)
+        return plain(self, images)
+
+    monkeypatch.setattr(slider.FullyConvolutional, "__call__", watch)
+    patches, pixels = scene_patches(), np.array([3, 119, 3, 60])
+    forward, cut = compiled(network(cao, 5)), compiled(network(padded_inside, 5))
+    expected = everywhere(forward, patches).reshape(120, -1).argmax(axis=1)
+    for much, some, passed in ((1, pixels, False), (1, np.arange(120), True),
+                               (10**9, np.arange(120), False)):  # fmt: skip
+        monkeypatch.setattr(predict, "MUCH", much)
+        passes.clear()
+        found = predict.classes_at(forward, patches, some)
+        np.testing.assert_array_equal(found, expected[some])
+        assert bool(passes) == passed
+    monkeypatch.setattr(predict, "MUCH", 1)
+    for other in (lambda batch: forward(batch), cut):
+        passes.clear()
+        predict.classes_at(other, patches, np.arange(120))
+        assert not passes
 
 
 @pytest.mark.parametrize("pixels", [1 << 14, 40, 7])

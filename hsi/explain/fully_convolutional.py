@@ -4,7 +4,8 @@ Neighbouring patches share most of their pixels, and a layer without padding ans
 both where they overlap. So such layers are slid over the image once (`hsi.explain.slid_maps` says
 where a patch's own values are found in what they answer):
 
-- a convolution without padding, and what looks at one position at a time;
+- a convolution without padding, and what looks at one position at a time; 3-D convolutions and
+  pools too (`hsi.explain.slid_volumes`), padded or not along the spectrum;
 - pooling, also with padding; global pooling becomes pooling over the size of the patch's map;
 - dense layers behind a map laid flat, which are a convolution as large as the patch's map; those
   without an activation between them are multiplied with each other first where that is less work.
@@ -25,52 +26,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.errors import ModelError
-from hsi.explain import slid_maps
+from hsi.explain import slid_layers, slid_maps, slid_volumes
 from hsi.explain.flat_maps import FlatMap
 from hsi.explain.slid_maps import SlidMap
 from hsi.explain.walk import all_nodes, run
-
-_SLIDING = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-)
-_POOLS = {
-    keras.layers.MaxPooling2D: tf.maximum,
-    keras.layers.AveragePooling2D: tf.add,
-}
-_GLOBAL_POOLS = {
-    keras.layers.GlobalMaxPooling2D: tf.maximum,
-    keras.layers.GlobalAveragePooling2D: tf.add,
-}
-_NOTHING = (
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout2D,
-)
-"""What does nothing in inference mode."""
-
-_ELEMENTWISE = (
-    *_NOTHING,
-    keras.layers.Activation,
-    keras.layers.Dense,
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.ReLU,
-    keras.layers.Rescaling,
-)
-"""One position at a time, in inference mode."""
-
-_MERGES = (
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.Concatenate,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.Subtract,
-)
 
 
 class FullyConvolutional:
@@ -180,12 +139,12 @@ class _Walk:
         if type(layer) is keras.layers.Flatten:
             if not self._slid:
                 raise _needs_borders(name)
-            return self._stands_for(FlatMap(first))
+            return self._stands_for(FlatMap(first.reshaped([first.channels])))
         found = self._slid_map(layer, args, maps, kwargs)
         if found is None:
             return None
         self._count(*maps, found)
-        if type(layer) in _GLOBAL_POOLS and not layer.keepdims:
+        if type(layer) in slid_layers.ALL_GLOBAL_POOLS and not layer.keepdims:
             return tf.reshape(found.forms[0][0], [-1, found.channels])
         return self._stands_for(found)
 
@@ -195,26 +154,42 @@ class _Walk:
         kind, first = type(layer), maps[0]
         if getattr(layer, "data_format", "channels_last") not in ("channels_last", None):
             return None
-        if kind in _SLIDING and (layer.padding == "valid" or set(layer.kernel_size) == {1}):
+        if kind is keras.layers.Reshape:
+            return slid_layers.relaid(layer, first)
+        if len(first.shape) == 2 and len(maps) == 1:
+            volumes = slid_volumes.slide(layer, first)
+            if volumes is not None:
+                self._slid |= kind is keras.layers.Conv3D
+                self.macs += volumes[1]
+                return volumes[0]
+        if kind in slid_layers.CONVOLUTIONS and (
+            layer.padding == "valid" or set(layer.kernel_size) == {1}
+        ):
             found = self._convolved(layer, first)
             self._slid |= found is not None
             return found
-        if kind in _POOLS:
+        if kind in slid_layers.POOLS:
             same = layer.padding == "same"
-            return slid_maps.pooled(first, layer.pool_size, layer.strides, _POOLS[kind], same=same)
-        if kind in _GLOBAL_POOLS:
+            return slid_maps.pooled(
+                first, layer.pool_size, layer.strides, slid_layers.POOLS[kind], same=same
+            )
+        if kind in slid_layers.GLOBAL_POOLS:
             size = len(first.rows), len(first.cols)
-            return slid_maps.pooled(first, size, (1, 1), _GLOBAL_POOLS[kind])
+            return slid_maps.pooled(first, size, (1, 1), slid_layers.GLOBAL_POOLS[kind])
         if kind is keras.layers.Cropping2D:
             return slid_maps.cropped(first, *layer.cropping)
-        if len(maps) == 1 and (kind in _ELEMENTWISE or _along_channels(layer)):
+        rank = 3 + len(first.shape)
+        if len(maps) == 1 and (
+            kind in slid_layers.ELEMENTWISE or slid_layers.at_each_position(layer, rank)
+        ):
             self._slid |= kind is keras.layers.Dense
             if kind is keras.layers.Dense:
-                forms = sum(map(len, first.forms))
-                self.macs += forms * int(layer.kernel.shape.num_elements())
+                columns = first.count // first.shape[-1]
+                self.macs += columns * int(layer.kernel.shape.num_elements())
             return first.mapped(lambda values: layer(values, **_options(kwargs)))
         alike = all(found.axes == first.axes for found in maps)
-        if kind in _MERGES and alike and getattr(layer, "axis", -1) in (-1, 3):
+        alike &= all(len(found.shape) == len(first.shape) for found in maps)
+        if kind in slid_layers.MERGES and alike and getattr(layer, "axis", -1) % rank >= 3:
             return slid_maps.joined(layer, maps)
         return None
 
@@ -235,7 +210,7 @@ class _Walk:
 
     def _after_flat(self, layer: Any, given: FlatMap) -> tf.Tensor | None:
         """What a layer makes of a map laid flat; None where it takes it as it is."""
-        if type(layer) in _NOTHING:
+        if type(layer) in slid_layers.NOTHING:
             return self._stands_for(given)
         if type(layer) is not keras.layers.Dense or not given.takes(layer):
             return None
@@ -300,15 +275,3 @@ def _finished(layer: Any, values: tf.Tensor) -> tf.Tensor:
     if layer.use_bias:
         values = tf.nn.bias_add(values, layer.bias)
     return values if layer.activation is None else layer.activation(values)
-
-
-def _along_channels(layer: Any) -> bool:
-    """Whether it is a layer of options under which it looks along the channels alone."""
-    if type(layer) in (keras.layers.BatchNormalization, keras.layers.LayerNormalization):
-        axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-        return list(axes) in ([3], [-1])
-    if type(layer) is keras.layers.Softmax:
-        return layer.axis in (-1, 3)
-    if type(layer) is keras.layers.PReLU:
-        return tuple(layer.shared_axes or ()) == (1, 2)
-    return False

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 
 import tensorflow as tf
 
@@ -39,7 +40,7 @@ class SlidMap:
     """The maps of all patches of images.
 
     Attributes:
-        forms: by row form and column form, (n, patch rows + reach, patch cols + reach, channels);
+        forms: by row form and column form, (n, patch rows + reach, patch cols + reach, *shape);
             the reach of a form is the largest offset of its positions.
         rows, cols: the positions of a patch's map.
         size: rows and columns of patches in an image.
@@ -51,8 +52,14 @@ class SlidMap:
     size: tuple[tf.Tensor, tf.Tensor]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values at a position: (channels,), of volumes (depth, channels)."""
+        return tuple(int(size) for size in self.forms[0][0].shape[3:])
+
+    @property
     def channels(self) -> int:
-        return int(self.forms[0][0].shape[-1])
+        """Values at a position."""
+        return prod(self.shape)
 
     @property
     def count(self) -> int:
@@ -73,14 +80,22 @@ class SlidMap:
         forms = tuple(tuple(work(values) for values in line) for line in self.forms)
         return SlidMap(forms, self.rows, self.cols, self.size)
 
+    def reshaped(self, shape: Sequence[int]) -> SlidMap:
+        """With the values at each position laid out as `shape`."""
+
+        def work(values: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(values, tf.concat([tf.shape(values)[:3], shape], axis=0))
+
+        return self.mapped(work)
+
     def windows(self) -> tf.Tensor:
-        """The map of every patch: (patches, rows, cols, channels)."""
+        """The map of every patch: (patches, rows, cols, *shape)."""
         parts = [
             self._part(self._part(self.forms[across][along], 1, down), 2, right)
             for across, down in self.rows
             for along, right in self.cols
         ]
-        shape = [-1, len(self.rows), len(self.cols), self.channels]
+        shape = [-1, len(self.rows), len(self.cols), *self.shape]
         return tf.reshape(tf.stack(parts, axis=3) if len(parts) > 1 else parts[0], shape)
 
     def _part(self, values: tf.Tensor, axis: int, start: int) -> tf.Tensor:

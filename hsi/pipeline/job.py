@@ -20,7 +20,7 @@ from hsi.parts import AnySamples, Augment, check_same_division, save_division
 from hsi.patches import Patches
 from hsi.pipeline.beginning import beginning, preprocess_of, side_of
 from hsi.pipeline.choices import OWN_TEACHER
-from hsi.predict import batches, scores
+from hsi.predict import batches, classes_at
 from hsi.runs import Run
 from hsi.samples import Samples, absolute_spec, open_images, open_samples
 from hsi.settings import Settings
@@ -90,7 +90,7 @@ class Job:
 
         forward = load_variant(path, threads=os.cpu_count() or 1)
         pixels = self.samples.part("test").pixels
-        return scores(forward, self.taken(counts=counts).patches, pixels).argmax(axis=1)
+        return classes_at(forward, self.taken(counts=counts).patches, pixels)
 
     def taken(self, *, counts: bool) -> AnySamples:
         """The samples as a file takes them: prepared, or the sensor's counts."""
