@@ -32,7 +32,7 @@ def load(
     output: str | int | None = None,
     relu: Callable[[Any], Any] | None = None,
     rounded: bool = True,
-    exact: bool = False,
+    exact: bool | None = None,
 ) -> DifferentiableModel:
     """Open a `.tflite` file as a differentiable model.
 
@@ -44,10 +44,13 @@ def load(
             gradient of its own, for guided backpropagation and deconvolution.
         rounded: compute what the file computes; without it the smooth form, which clips and does
             not round (see `DifferentiableModel.smooth`).
-        exact: sum float products in the interpreter's order, to the last bit (on processors with
-            AVX-512). That takes time: of VGG16 an evaluation 3 times, a gradient 1.1 times.
-            Dynamic-range files do so anyway in the few small layers that they keep in float, where
-            a last bit can decide a level. Whole numbers are exact in any order.
+        exact: sum float products in the interpreter's order, to the last bit. By default what the
+            file computes is summed so (`model(inputs)`, `activations`), and what is made to be
+            differentiated (`logits`, `evaluate`) in TensorFlow's own order, which is quicker and as
+            accurate; on a processor without AVX-512, where the order cannot be had, all of it.
+            True or False says it for all. Whole numbers are exact in any order; dynamic-range files
+            always keep the order, in the few small layers that they leave in float: there a last
+            bit can decide a level.
 
     Raises:
         ModelError: missing, damaged, control flow, an operator that is not known (named, with

@@ -13,7 +13,7 @@ from hsi.deploy.differentiable.evaluation import evaluate
 from hsi.deploy.differentiable.flatbuffer import Graph, Tensor
 from hsi.deploy.differentiable.kinds import fold, free_shape, kind_of, layers_of, unique_names
 from hsi.deploy.differentiable.logits import logits_operator, looked_through
-from hsi.deploy.differentiable.operators import OPERATORS
+from hsi.deploy.differentiable.operators import OPERATORS, ordered
 from hsi.errors import ModelError
 
 _RELUS = ("RELU", "RELU6", "RELU_0_TO_1")
@@ -57,13 +57,13 @@ class DifferentiableModel:
         output: str | int | None = None,
         relu: Relu | None = None,
         rounded: bool = True,
-        exact: bool = False,
+        exact: bool | None = None,
         constants: Constants | None = None,
     ) -> None:
         self._name, self._relu, self.rounded = name, relu, rounded
         _check_known(graph, name)
         self.kind = kind_of(graph)
-        self._exact = exact or self.kind == "dynamic"
+        self._exact = True if self.kind == "dynamic" else exact
         self.graph = graph = fold(graph)
         self._constants = constants or Constants()
         self.names = unique_names(graph)
@@ -80,7 +80,7 @@ class DifferentiableModel:
         self._functions: dict[Any, Callable[[tf.Tensor], Any]] = {}
         if constants is None:
             # traced now, so that a file that does not fit together is refused here and not later
-            self._function(("scores",)).get_concrete_function(self._spec)
+            self._function(("tried",)).get_concrete_function(self._spec)
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """(n, ...) float32 -> (n, classes) scores in real units, differentiable.
@@ -134,7 +134,9 @@ class DifferentiableModel:
             ModelError: no such tensor, or samples of another shape.
         """
         wanted = [self.tensor_index(name) for name in tensors]
-        values = self._evaluate(self._checked(inputs), logits=not answers, rows=rows)
+        values = self._evaluate(
+            self._checked(inputs), logits=not answers, rows=rows, exact=bool(self._exact)
+        )
         return self._value(values, self.output), [self._value(values, i) for i in wanted]
 
     def with_relu(self, relu: Relu | None) -> DifferentiableModel:
@@ -185,10 +187,12 @@ class DifferentiableModel:
             purpose, *wanted = key
 
             def function(inputs: tf.Tensor) -> Any:
+                exact = self._exact
+                if exact is None:
+                    exact = purpose in ("scores", "activations") and ordered.is_kept()
+                values = self._evaluate(inputs, logits=purpose == "logits", exact=exact)
                 if purpose == "activations":
-                    values = self._evaluate(inputs)
                     return [self._value(values, index) for index in wanted]
-                values = self._evaluate(inputs, logits=purpose == "logits")
                 return self._value(values, self._output.index)
 
             self._functions[key] = tf.function(
@@ -202,7 +206,12 @@ class DifferentiableModel:
         return values[index]
 
     def _evaluate(
-        self, inputs: tf.Tensor, *, logits: bool = False, rows: Mapping[int, int] | None = None
+        self,
+        inputs: tf.Tensor,
+        *,
+        logits: bool = False,
+        rows: Mapping[int, int] | None = None,
+        exact: bool,
     ) -> dict[int, tf.Tensor]:
         """Every computed tensor; the output is the logits, or the scores."""
         return evaluate(
@@ -212,7 +221,7 @@ class DifferentiableModel:
             name=self._name,
             relu=self._relu,
             rounded=self.rounded,
-            exact=self._exact and self.rounded,
+            exact=exact and self.rounded,
             through=self.through() if logits else (),
             open_ended=logits_operator(self.graph, self.output) if logits else -1,
             rows=rows,
