@@ -14,7 +14,7 @@ import tf_keras as keras
 from hsi.errors import ModelError, SettingsError
 from hsi.explain.attribution import in_batches
 from hsi.explain.logit_view import OUTPUT_ITSELF, look_through
-from hsi.explain.walk import holds_products, run
+from hsi.explain.walk import is_quicker, run
 from hsi.models.keras3 import Twin, computes_here, is_keras3, twin_of
 from hsi.models.saved_model import SavedGraph
 
@@ -59,7 +59,7 @@ class Score:
         self.notes = tuple(notes)
         self._compiled: dict[str, Callable[..., Any]] = {}
         self._kept: dict[str, Any] = {}
-        self._walks = holds_products(network)
+        self._walks = is_quicker(network)
 
     @property
     def word(self) -> str:

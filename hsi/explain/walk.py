@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from hsi.explain.frozen_norm import frozen, is_frozen_norm
 from hsi.explain.one_position import is_one_position, quickest
 
 StandIn = Callable[[str, Any], Callable[..., Any]]
@@ -47,7 +48,9 @@ def run(
         else:
             if node.layer._expects_training_arg:
                 kwargs["training"] = False
-            outputs = quickest(stand_in(prefix + name, node.layer), *args)(*args, **kwargs)
+            layer = stand_in(prefix + name, node.layer)
+            call = frozen(layer) if is_frozen_norm(layer) else quickest(layer, *args)
+            outputs = call(*args, **kwargs)
             if prefix + name in found:
                 found[prefix + name] = outputs
         for i, value in zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True):
@@ -98,9 +101,9 @@ def opens(node: Any) -> bool:
     )
 
 
-def holds_products(network: Any) -> bool:
-    """Whether the walk answers the same as the network in less time: by `one_position`."""
+def is_quicker(network: Any) -> bool:
+    """Whether the walk is quicker than the network: by `one_position` or `frozen_norm`."""
     return getattr(network, "_is_graph_network", False) and any(
-        is_one_position(node.layer, tuple(node.keras_inputs[0].shape))
+        is_frozen_norm(node.layer) or is_one_position(node.layer, tuple(node.keras_inputs[0].shape))
         for _, node in all_nodes(network)
     )
