@@ -7,6 +7,7 @@ one line of warning must not have to find it among them.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -67,6 +68,19 @@ def start_tensorflow(first: Callable[[], object] | None = None) -> None:
 
 
 def forget_models() -> None:
-    """Let go of every graph that Keras made here: it keeps them all, and a study makes hundreds."""
-    if "tf_keras" in sys.modules:
-        sys.modules["tf_keras"].backend.clear_session()
+    """Let go of every graph that Keras and TensorFlow keep: a study makes hundreds.
+
+    Models hold themselves in circles, of few objects and much memory, so Python would not look for
+    them for long. And TensorFlow registers each custom gradient of each graph for good, with all
+    the weights that the graph has seen; an optimizer's step has one, to sum over devices. A graph
+    that is still in use must have been differentiated before.
+    """
+    if "tf_keras" not in sys.modules:
+        return
+    from tensorflow.python.framework import ops
+
+    sys.modules["tf_keras"].backend.clear_session()
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    for name in [name for name in registry if name.startswith("CustomGradient-")]:
+        del registry[name]
+    gc.collect()

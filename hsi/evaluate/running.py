@@ -113,23 +113,28 @@ def _run(cell: EvaluationCell, logs: Path, *, drop_models: bool) -> str:
     path = logs / f"{cell.name}.txt"
     with path.open("a", encoding="utf-8", buffering=1) as log, redirect_stderr(log):
         try:
-            if cell.network in BASELINES:
-                _load_fitting(cell.network)
-            job = open_job(cell.settings, say=lambda line: print(line, file=log))
-            if cell.network in BASELINES:
-                fit_baseline(job)
-            else:
-                start_tensorflow()
-                train_model(job)
-            _measure(job)
-            if drop_models:
-                job.reference.unlink(missing_ok=True)
+            _train_and_measure(cell, lambda line: print(line, file=log), drop_models=drop_models)
         except UserError as error:
             print(f"error: {error}", file=log)
             return str(error)
         finally:
             forget_models()
     return ""
+
+
+def _train_and_measure(cell: EvaluationCell, say: Say, *, drop_models: bool) -> None:
+    """In a frame of its own: what it holds is gone when the cell's memory is given back."""
+    if cell.network in BASELINES:
+        _load_fitting(cell.network)
+    job = open_job(cell.settings, say=say)
+    if cell.network in BASELINES:
+        fit_baseline(job)
+    else:
+        start_tensorflow()
+        train_model(job)
+    _measure(job)
+    if drop_models:
+        job.reference.unlink(missing_ok=True)
 
 
 @cache
