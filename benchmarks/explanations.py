@@ -105,12 +105,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="little work; nothing is written")
     parser.add_argument("--rounds", type=int, default=5, help="most warm calls")
+    parser.add_argument("--least", type=int, default=1, help="least warm calls of a tuned method")
     parser.add_argument("--patches", type=int, default=256)
     parser.add_argument("--photographs", type=int, default=16)
     parser.add_argument(
         "--walked", type=int, default=2, help="photographs for SmoothGrad and integrated gradients"
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     everyone = [OURS, HAND, *PEERS]
     parser.add_argument("--contestants", nargs="+", choices=everyone, default=everyone)
     parser.add_argument("--environments", type=Path, default=HERE / ".environments")
@@ -147,15 +149,16 @@ def main() -> None:
         {"cao": asked.patches, "vgg16": asked.walked},
         50,
         asked.rounds,
+        asked.least,
     )
     if asked.quick:
-        size = Size({"cao": 32, "vgg16": 1}, {"cao": 32, "vgg16": 1}, 4, 1)
+        size = Size({"cao": 32, "vgg16": 1}, {"cao": 32, "vgg16": 1}, 4, 1, 1)
     pythons, missing = environments(asked.environments, asked.contestants)
     path = asked.output or (None if asked.quick else RESULTS)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         inputs = write_inputs(Path(folder), size)
-        run = Run(Path(folder), size, pythons, {}, missing)
+        run = Run(Path(folder), size, pythons, {}, missing, tuple(asked.methods))
         print(HEADER, flush=True)
         for network in asked.networks:
             for found in run.network(network):

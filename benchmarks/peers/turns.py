@@ -32,12 +32,14 @@ class Size:
         walked: how many of them SmoothGrad and integrated gradients explain.
         copies: noisy copies, or points of a path.
         most_rounds: warm calls of a method that takes less than two seconds.
+        least_rounds: of one that takes longer, tuned.
     """
 
     samples: dict[str, int]
     walked: dict[str, int]
     copies: int
     most_rounds: int
+    least_rounds: int
 
 
 @dataclass
@@ -63,10 +65,12 @@ class Row:
         return statistics.median(self.seconds) if self.seconds else None
 
 
-def rounds_for(seconds: float, setting: str, most: int) -> int:
+def rounds_for(seconds: float, setting: str, size: Size) -> int:
     """Warm calls after a first one that took so long: fewer of long ones, and at "default"."""
     wanted = 5 if seconds < 2 else 2 if seconds < 5 else 1
-    return min(most, wanted - 1 if setting == "default" and seconds >= 2 else wanted)
+    if setting == "default" and seconds >= 2:
+        return min(size.most_rounds, wanted - 1)
+    return min(size.most_rounds, max(wanted, size.least_rounds))
 
 
 def settings_of(network: str, method: str) -> tuple[str, ...]:
@@ -104,6 +108,7 @@ class Run:
         pythons: interpreter of each contestant.
         versions: packages of each contestant that has started.
         missing: why others are left out.
+        methods: that are measured.
     """
 
     folder: Path
@@ -111,6 +116,7 @@ class Run:
     pythons: dict[str, Path]
     versions: dict[str, dict[str, str]]
     missing: dict[str, str]
+    methods: tuple[str, ...] = METHODS
 
     def start(self, network: str) -> dict[str, Worker]:
         """The contestants that start; the others are put into `missing` with the reason."""
@@ -129,7 +135,7 @@ class Run:
         workers = self.start(network)
         tuned: dict[str, int] = {}
         try:
-            for method in METHODS:
+            for method in self.methods:
                 yield self.method(network, method, workers, references[method], tuned)
         finally:
             for worker in workers.values():
@@ -140,7 +146,7 @@ class Run:
         worker = Worker("reference", Path(sys.executable), self.folder, network)
         found = {}
         try:
-            for method in METHODS:
+            for method in self.methods:
                 count = self.checked(network, method)
                 path = self.folder / "reference.npy"
                 worker.ask(method=method, rows=count, save=str(path), checked=count)
@@ -179,7 +185,7 @@ class Run:
         live = [row for row in live if not row.failed]
         for number in range(self.size.most_rounds):
             for row in live[number % len(live) :] + live[: number % len(live)]:
-                enough = rounds_for(row.first_seconds or 0, row.setting, self.size.most_rounds)
+                enough = rounds_for(row.first_seconds or 0, row.setting, self.size)
                 if number < enough and not row.failed:
                     self.call(row, workers[row.contestant])
         return rows
