@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tf_keras.optimizers.schedules import CosineDecay
 
+from hsi.errors import SettingsError
 from hsi.parts import Augment, Part, Source
 from hsi.predict import batches
 from hsi.strategy import feed, scope_of, share_bounds
@@ -32,6 +33,8 @@ class History:
         losses, accuracies: one value an epoch, on training pixels.
         validation_losses, validation_accuracies: the same on validation pixels; empty without.
         best_epoch: whose weights the model now has, from 1.
+        lost_epoch: in which a loss was no finite number any more, so that training ended; it is in
+            none of the losses. None where there was none.
     """
 
     losses: tuple[float, ...]
@@ -39,6 +42,7 @@ class History:
     validation_losses: tuple[float, ...]
     validation_accuracies: tuple[float, ...]
     best_epoch: int
+    lost_epoch: int | None = None
 
 
 class Objective(Protocol):
@@ -159,6 +163,9 @@ def train(
         objective: what to train for instead, such as `hsi.compress.distill.Distillation`.
         strategy: of several devices or workers, in whose scope the model was made; see
             `hsi.strategy`.
+
+    Raises:
+        SettingsError: a loss was no finite number, and no earlier epoch was validated.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -188,19 +195,27 @@ def train(
     watch = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
     )
+    finite = _WhileFinite()
     logs = model.fit(
         **_feeding(strategy, fed, checked),
         epochs=epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[*callbacks, *([keep] if keep else []), watch],
+        callbacks=[*callbacks, *([keep] if keep else []), watch, finite],
     ).history
+    lost = finite.lost_epoch
+    if lost and not (keep and keep.best_epoch):
+        raise SettingsError(
+            f"learning_rate: the loss was no finite number in epoch {lost}, at a rate of "
+            f"{learning_rate:g} in batches of {batch_size}; give a smaller rate."
+        )
+    whole = lost - 1 if lost else epochs
     losses, accuracies, checked_losses, checked_accuracies = (
-        tuple(float(v) for v in _of_samples(logs).get(name, ()))
+        tuple(float(v) for v in _of_samples(logs).get(name, ())[:whole])
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
     )
     best_epoch = keep.best_epoch if keep else len(losses)
-    return History(losses, accuracies, checked_losses, checked_accuracies, best_epoch)
+    return History(losses, accuracies, checked_losses, checked_accuracies, best_epoch, lost)
 
 
 def _feeding(
@@ -257,6 +272,18 @@ def _of_samples(logs: dict[str, Any] | None) -> dict[str, Any]:
     return values
 
 
+class _WhileFinite(keras.callbacks.Callback):
+    """End at the first epoch whose losses are not all finite numbers: none after it would be."""
+
+    lost_epoch: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        losses = [value for name, value in (logs or {}).items() if name.endswith("loss")]
+        if not np.isfinite(losses).all():
+            self.lost_epoch = epoch + 1
+            self.model.stop_training = True
+
+
 class _KeepBest(keras.callbacks.Callback):
     """Early stopping that restores the best epoch's weights also when no epoch stopped it."""
 
@@ -269,7 +296,7 @@ class _KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = _of_samples(logs).get("val_loss", float("inf"))
-        if loss < self._best_loss or self._weights is None:
+        if loss < self._best_loss:  # which one that is no number is not
             self._best_loss, self.best_epoch = loss, epoch + 1
             self._weights = self.model.get_weights()
         elif epoch + 1 - self.best_epoch >= self.patience:

@@ -13,6 +13,7 @@ import tf_keras as keras
 from narrow import narrow
 from tf_keras import layers
 
+from hsi.errors import SettingsError
 from hsi.models import FIELD, NETWORKS, network
 from hsi.patches import Patches
 from hsi.predict import class_map, compiled, scores
@@ -179,6 +180,44 @@ def test_the_best_weights_are_restored_where_no_epoch_stopped_it(toy):
     assert loss_of(model, patches, validation) == pytest.approx(
         min(history.validation_losses), rel=1e-3
     )
+
+
+class Spoil(keras.callbacks.Callback):
+    """Weights that are no numbers from the end of an epoch on."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch + 1 == self.epoch:
+            self.model.set_weights([np.full_like(w, np.nan) for w in self.model.get_weights()])
+
+
+def test_training_ends_where_the_loss_is_no_number_with_the_best_weights_so_far(toy):
+    patches, part, validation = toy
+    model = small_model()
+    options = {"batch_size": 16, "callbacks": [Spoil(4)]}
+    history = train(model, patches, part, validation, epochs=9, **options)
+    assert history.lost_epoch == 4
+    assert len(history.losses) == len(history.validation_losses) == 3
+    assert np.isfinite(history.losses + history.validation_losses).all()
+    assert loss_of(model, patches, validation) == pytest.approx(
+        min(history.validation_losses), rel=1e-3
+    )
+    assert history.best_epoch == 1 + int(np.argmin(history.validation_losses))
+
+
+@pytest.mark.parametrize(("first", "validated"), [(1, True), (2, False)])
+def test_training_without_any_good_epoch_is_refused(toy, first, validated):
+    patches, part, validation = toy
+    with pytest.raises(
+        SettingsError, match=f"no finite number in epoch {first}, at a rate of 0.5 in batches of 16"
+    ):
+        train(
+            small_model(), patches, part, validation if validated else NOBODY,
+            epochs=9, batch_size=16, learning_rate=0.5, callbacks=[Spoil(first)],
+        )  # fmt: skip
 
 
 # The same seed

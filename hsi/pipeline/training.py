@@ -211,6 +211,12 @@ def fit_model(
             strategy=strategy,
             progress=lambda epoch, logs: advance(epoch, _in_words(logs)),
         )
+    if history.lost_epoch:
+        job.say(
+            f"{title}: the loss was no finite number in epoch {history.lost_epoch}, so training "
+            f"ended; the weights are those of epoch {history.best_epoch}. A smaller learning rate "
+            "would help."
+        )
     return {name: _plain(value) for name, value in vars(history).items()}
 
 

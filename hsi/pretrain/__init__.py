@@ -71,7 +71,8 @@ def simclr(
     Raises:
         DataError: fewer than two samples.
         ModelError: the network does not end in a dense layer.
-        SettingsError: a batch of one, a temperature or a number of epochs that cannot be.
+        SettingsError: a batch of one, a temperature or a number of epochs that cannot be; or a
+            loss that is no finite number.
     """
     _check(keys, epochs, batch_size, temperature)
     keras.utils.set_random_seed(seed)
@@ -90,6 +91,11 @@ def simclr(
             views = (tf.convert_to_tensor(augment(batch, chances)) for _ in range(2))
             values.append([float(value) for value in step(*views)])
         loss, accuracy = np.mean(values, axis=0)
+        if not np.isfinite(loss):
+            raise SettingsError(
+                f"learning_rate: the loss of simclr was no finite number in epoch {epoch + 1}, at "
+                f"a rate of {learning_rate:g} in batches of {size}; give a smaller rate."
+            )
         curve.append((float(loss), float(accuracy)))
         if progress:
             progress(epoch + 1, {"loss": curve[-1][0], "accuracy": curve[-1][1]})
