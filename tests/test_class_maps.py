@@ -15,7 +15,8 @@ from hsi.errors import DataError, OutputError, SettingsError
 from hsi.georeference import Georeference, utm_wkt
 from hsi.readers.raster import open_file
 from hsi.writers import class_maps
-from hsi.writers.class_maps import Legend, check_writable, label_type, write_class_map
+from hsi.writers.class_maps import check_writable, label_type, write_class_map
+from hsi.writers.legends import Legend
 
 LEGEND = Legend(
     {1: "Corn", 3: "Grass, mown & {wet}", 200: "Büffel"},
@@ -39,7 +40,7 @@ def test_a_geotiff_read_by_rasterio(labels, tmp_path, short_strips):
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / "map.tif"
     assert write_class_map(path, labels, LEGEND, georeference=PLACE) == [
-        path, tmp_path / "map.tif.aux.xml",
+        path, tmp_path / "map.tif.aux.xml", tmp_path / "map.qml",
     ]  # fmt: skip
     with rasterio.open(path) as file:
         np.testing.assert_array_equal(file.read(1), labels)
@@ -53,6 +54,30 @@ def test_a_geotiff_read_by_rasterio(labels, tmp_path, short_strips):
     assert {n: categories[n] for n in LEGEND.names} == LEGEND.names
     rows = [[cell.text for cell in row] for row in side.iter("Row")]
     assert rows[2] == ["3", "Grass, mown & {wet}", "86", "180", "233"]
+
+
+def test_the_style_of_qgis_holds_the_classes_alone(labels, tmp_path):
+    pytest.importorskip("rasterio")
+    path, style = tmp_path / "map.tif", tmp_path / "map.qml"
+    write_class_map(path, labels, Legend({1: "old"}))
+    write_class_map(path, labels, LEGEND)  # in the place of ours
+    root = Xml.parse(style).getroot()
+    renderer = root.find("pipe/rasterrenderer")
+    assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
+    entries = [(e.get("value"), e.get("label"), e.get("color")) for e in root.iter("paletteEntry")]
+    assert entries == [
+        ("1", "Corn", "#e69f00"), ("3", "Grass, mown & {wet}", "#56b4e9"),
+        ("200", "Büffel", "#009e73"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("own", ["<qgis version='3.22'><pipe/></qgis>", "no XML"])
+def test_a_style_of_the_users_own_stays(labels, tmp_path, own):
+    pytest.importorskip("rasterio")
+    path, style = tmp_path / "map.tif", tmp_path / "map.qml"
+    style.write_text(own)
+    assert style not in write_class_map(path, labels, LEGEND)
+    assert style.read_text() == own
 
 
 def test_the_legend_as_gdal_itself_shows_it(labels, tmp_path):

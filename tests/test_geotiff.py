@@ -15,8 +15,9 @@ from hsi.georeference import Georeference, utm_wkt
 from hsi.readers import read_array
 from hsi.readers.labels import read_labels
 from hsi.readers.raster import Raster, open_raster
-from hsi.writers.class_maps import Legend, write_class_map
+from hsi.writers.class_maps import write_class_map
 from hsi.writers.cubes import write_envi
+from hsi.writers.legends import Legend
 
 ROWS, COLS, BANDS = 6, 5, 3
 GRID = Georeference(utm_wkt(33, north=True), (30.0, 0.0, 399960.0, 0.0, -30.0, 4.2e6))

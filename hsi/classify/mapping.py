@@ -23,7 +23,8 @@ from hsi.errors import ModelError, OutputError, SettingsError
 from hsi.files import atomic_path
 from hsi.patches import check_patch_size
 from hsi.progress import progress
-from hsi.writers.class_maps import Legend, check_writable, label_type, write_class_map
+from hsi.writers.class_maps import check_writable, label_type, write_class_map
+from hsi.writers.legends import Legend
 
 Say = Callable[[str], None]
 

@@ -1,8 +1,7 @@
 """Class maps in files that other programs open with their legend.
 
 A map goes into its file strip after strip, so it may be a memory map that is larger than the
-memory. Class names of a GeoTIFF stand in the side file that GDAL keeps beside it (`.aux.xml`, PAM):
-as category names and as a raster attribute table with the colours, which QGIS and GDAL show.
+memory. Names and colours that its file cannot say stand beside it: see `hsi.writers.legends`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as Xml
 
 import numpy as np
 
@@ -22,12 +19,7 @@ from hsi.errors import OutputError, SettingsError
 from hsi.files import atomic_path, write_text
 from hsi.georeference import Georeference, to_envi, to_rasterio
 from hsi.readers.extras import geo_package
-
-Color = tuple[int, int, int]
-
-UNCLASSIFIED = "Unclassified"
-GREY: Color = (217, 217, 217)
-"""Of pixels without a class, where the legend does not say."""
+from hsi.writers.legends import Legend, is_own_style, side_file, style_of
 
 STRIP_BYTES = 1 << 22
 BLOCK = 256
@@ -35,33 +27,6 @@ BLOCK = 256
 
 MOST = 65535
 """The largest class number that formats with a legend take."""
-
-MOST_CATEGORIES = 4095
-"""Category names are a list from 0 on; with larger numbers the attribute table alone is written."""
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What the numbers of a map mean.
-
-    Attributes:
-        names: published number -> name, for every class that can occur.
-        colors: number -> (red, green, blue), 0..255; of 0 too, where it is not to be grey.
-    """
-
-    names: Mapping[int, str]
-    colors: Mapping[int, Color] = field(default_factory=dict)
-
-    @property
-    def largest(self) -> int:
-        return max(self.names, default=0)
-
-    def name(self, number: int) -> str:
-        """Of a number; of one between the classes that no pixel has, too."""
-        return UNCLASSIFIED if number == 0 else self.names.get(number, f"class {number}")
-
-    def color(self, number: int) -> Color:
-        return self.colors.get(number, GREY)
 
 
 def label_type(legend: Legend) -> np.dtype:
@@ -122,8 +87,8 @@ def write_class_map(
 ) -> list[Path]:
     """Write published class numbers in the format that the ending of the name says.
 
-    `.tif` GeoTIFF with colours, names beside it; `.hdr` ENVI classification (data in `.img`);
-    `.npy`; `.png` with a palette, a pixel a pixel, without georeference.
+    `.tif` GeoTIFF with colours, names and QGIS's style beside it; `.hdr` ENVI classification (data
+    in `.img`); `.npy`; `.png` with a palette, a pixel a pixel, without georeference.
 
     Args:
         labels: (rows, cols) numbers of the legend, 0 where there is no class; may be a memory map.
@@ -173,31 +138,12 @@ def _write_tif(
                         out.write(strip.astype(kind, copy=False), 1, window=place)
         except rasterio.errors.RasterioError as error:
             raise OutputError(f"{path}: cannot be written: {_first_line(error)}") from error
-        write_text(side, _side_file(legend))
-    return [path, side]
-
-
-def _side_file(legend: Legend) -> str:
-    """GDAL's side file of a band: category names, and the attribute table."""
-    root = Xml.Element("PAMDataset")
-    band = Xml.SubElement(root, "PAMRasterBand", band="1")
-    if legend.largest <= MOST_CATEGORIES:
-        categories = Xml.SubElement(band, "CategoryNames")
-        for number in range(legend.largest + 1):
-            Xml.SubElement(categories, "Category").text = legend.name(number)
-    table = Xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    # GDAL's numbers of types (0 whole, 2 text) and of uses (5 value, 2 name, 6..8 colours).
-    columns = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
-    for index, (name, kind, use) in enumerate(columns):
-        column = Xml.SubElement(table, "FieldDefn", index=str(index))
-        for tag, value in (("Name", name), ("Type", kind), ("Usage", use)):
-            Xml.SubElement(column, tag).text = str(value)
-    for index, number in enumerate((0, *sorted(legend.names))):
-        row = Xml.SubElement(table, "Row", index=str(index))
-        for value in (number, legend.name(number), *legend.color(number)):
-            Xml.SubElement(row, "F").text = str(value)
-    Xml.indent(root)
-    return Xml.tostring(root, encoding="unicode") + "\n"
+        write_text(side, side_file(legend))
+    style = path.with_suffix(".qml")
+    if not is_own_style(style):
+        return [path, side]
+    write_text(style, style_of(legend))
+    return [path, side, style]
 
 
 def _write_envi(
