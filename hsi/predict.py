@@ -19,7 +19,7 @@ from hsi.patches import Patches, Strip
 if TYPE_CHECKING:
     import tf_keras as keras
 
-    from hsi.explain.fully_convolutional import FullyConvolutional
+    from hsi.sliding.network import FullyConvolutional
 
 Forward = Callable[[np.ndarray], np.ndarray]
 """A batch of inputs (n, rows, cols, channels) float32 -> scores (n, classes).
@@ -84,35 +84,27 @@ def scores(
 
 
 def classes_at(
-    forward: Forward, patches: Source, pixels: np.ndarray, *, batch_size: int = 256
+    forward: Forward,
+    patches: Source,
+    pixels: np.ndarray,
+    *,
+    macs: int = 0,
+    batch_size: int = 256,
 ) -> np.ndarray:
     """The most likely class indices of samples by their keys: (n,) -> (n,).
 
     Where they are pixels of a scene whose patches would be much work, and one pass over the whole
     scene is less, they are read off its map.
+
+    Args:
+        macs: multiply-adds for one sample, where they are known.
     """
-    if isinstance(patches, Patches):
-        way = _less_work(forward, patches, len(pixels))
-        if way is not None:
+    if isinstance(patches, Patches) and macs * len(pixels) >= MUCH:
+        way = way_of(forward, patches.patch_size)
+        slid = way.slid if way.slid and not way.slid.cut else None  # behind a cut is not counted
+        if slid and slid.macs * patches.rows * patches.cols < macs * len(pixels):
             return class_map(forward, patches, way=way, batch_size=batch_size).ravel()[pixels]
     return scores(forward, patches, pixels, batch_size=batch_size).argmax(axis=1)
-
-
-def _less_work(forward: Any, patches: Patches, count: int) -> Way | None:
-    """The way of a pass that does less than so many patches; None where none does."""
-    from hsi.compress.cost import macs
-
-    network = getattr(forward, "network", None)
-    try:
-        work = count * macs(network) if getattr(network, "_is_graph_network", False) else 0
-    except ModelError:  # of free sizes
-        work = 0
-    if work < MUCH:
-        return None
-    way = way_of(forward, patches.patch_size)
-    if way.slid is None or way.slid.cut:  # what comes behind a cut is not counted
-        return None
-    return way if way.slid.macs * patches.rows * patches.cols < work else None
 
 
 @dataclass(frozen=True)
@@ -218,7 +210,7 @@ def way_of(forward: Any, patch_size: int) -> Way:
     network = getattr(forward, "network", None)
     if network is None:
         return Way(None, "the file shows no layers")
-    from hsi.explain.fully_convolutional import fully_convolutional
+    from hsi.sliding.network import fully_convolutional
 
     try:
         return Way(fully_convolutional(network, patch_size))

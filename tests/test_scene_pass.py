@@ -11,11 +11,10 @@ import tf_keras as keras
 from tf_keras import layers
 
 from hsi import bands, explain, predict
+from hsi.compress.cost import macs
 from hsi.deploy.variant import Variant
 from hsi.errors import ModelError
-from hsi.explain import fully_convolutional as slider
 from hsi.explain import strips
-from hsi.explain.fully_convolutional import fully_convolutional
 from hsi.explain.prepared import through
 from hsi.explain.score import score_of
 from hsi.explain.strips import StripAttributor
@@ -24,6 +23,8 @@ from hsi.patches import Patches
 from hsi.predict import class_map, compiled, scene_scores
 from hsi.samples import open_samples
 from hsi.settings import Settings
+from hsi.sliding import network as slider
+from hsi.sliding.network import fully_convolutional
 from hsi.views.opened import Opened
 from hsi.views.request import Request
 from hsi.views.subject import SceneSubject
@@ -341,20 +342,23 @@ def test_single_pixels_are_asked_in_one_pass_where_that_is_less_work(monkeypatch
         return plain(self, images)
 
     monkeypatch.setattr(slider.FullyConvolutional, "__call__", watch)
-    patches, pixels = scene_patches(), np.array([3, 119, 3, 60])
+    patches, few, all_ = scene_patches(), np.array([3, 119, 3, 60]), np.arange(120)
     forward, cut = compiled(network(cao, 5)), compiled(network(padded_inside, 5))
     expected = everywhere(forward, patches).reshape(120, -1).argmax(axis=1)
-    for much, some, passed in ((1, pixels, False), (1, np.arange(120), True),
-                               (10**9, np.arange(120), False)):  # fmt: skip
+    work = macs(forward.network)
+    for much, some, known, passed in (
+        (1, all_, work, True), (1, few, work, False), (1, all_, 0, False),
+        (1 + 120 * work, all_, work, False),
+    ):  # fmt: skip
         monkeypatch.setattr(predict, "MUCH", much)
         passes.clear()
-        found = predict.classes_at(forward, patches, some)
+        found = predict.classes_at(forward, patches, some, macs=known)
         np.testing.assert_array_equal(found, expected[some])
         assert bool(passes) == passed
     monkeypatch.setattr(predict, "MUCH", 1)
     for other in (lambda batch: forward(batch), cut):
         passes.clear()
-        predict.classes_at(other, patches, np.arange(120))
+        predict.classes_at(other, patches, all_, macs=10**9)
         assert not passes
 
 

@@ -20,7 +20,7 @@ LEVELS = (
     "models",
     "settings",
     "samples",
-    "train predict explain pretrain strategy baselines",
+    "train predict sliding explain pretrain strategy baselines",
     "compress deploy",
     "compare",
     "plots",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsi import bands, runs
-from hsi.errors import DataError, SettingsError
+from hsi.errors import DataError, ModelError, SettingsError
 from hsi.files import atomic_path
 from hsi.image_sets import load_scaling
 from hsi.models import Network
@@ -90,7 +90,8 @@ class Job:
 
         forward = load_variant(path, threads=os.cpu_count() or 1)
         pixels = self.samples.part("test").pixels
-        return classes_at(forward, self.taken(counts=counts).patches, pixels)
+        work = _macs(forward.network)
+        return classes_at(forward, self.taken(counts=counts).patches, pixels, macs=work)
 
     def taken(self, *, counts: bool) -> AnySamples:
         """The samples as a file takes them: prepared, or the sensor's counts."""
@@ -116,6 +117,16 @@ class Job:
         part = self.samples.scored(seed=self.settings.seed)
         for chosen in batches(np.arange(len(part.pixels)), batch_size):
             yield self.samples.patches.gather(part.pixels[chosen]), part.classes[chosen]
+
+
+def _macs(network: Any) -> int:
+    """Multiply-adds of a network for one sample; 0 where they cannot be counted."""
+    from hsi.compress.cost import macs
+
+    try:
+        return macs(network) if getattr(network, "_is_graph_network", False) else 0
+    except ModelError:  # of free sizes
+        return 0
 
 
 def open_job(settings: Settings, *, say: Say) -> Job:

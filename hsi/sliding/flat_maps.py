@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from hsi.explain.slid_maps import SlidMap, convolved
+from hsi.sliding.slid_maps import SlidMap, convolved
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from hsi.explain import slid_volumes
-from hsi.explain.slid_maps import SlidMap
+from hsi.sliding import slid_volumes
+from hsi.sliding.slid_maps import SlidMap
 
 CONVOLUTIONS = (
     keras.layers.Conv2D,

@@ -1,11 +1,11 @@
 """A classifier of patches over a whole image in one pass, instead of once for every patch.
 
 Neighbouring patches share most of their pixels, and a layer without padding answers the same for
-both where they overlap. So such layers are slid over the image once (`hsi.explain.slid_maps` says
+both where they overlap. So such layers are slid over the image once (`hsi.sliding.slid_maps` says
 where a patch's own values are found in what they answer):
 
 - a convolution without padding, and what looks at one position at a time; 3-D convolutions and
-  pools too (`hsi.explain.slid_volumes`), padded or not along the spectrum;
+  pools too (`hsi.sliding.slid_volumes`), padded or not along the spectrum;
 - pooling, also with padding; global pooling becomes pooling over the size of the patch's map;
 - dense layers behind a map laid flat, which are a convolution as large as the patch's map; those
   without an activation between them are multiplied with each other first where that is less work.
@@ -26,10 +26,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.errors import ModelError
-from hsi.explain import slid_layers, slid_maps, slid_volumes
-from hsi.explain.flat_maps import FlatMap
-from hsi.explain.slid_maps import SlidMap
 from hsi.explain.walk import all_nodes, run
+from hsi.sliding import slid_layers, slid_maps, slid_volumes
+from hsi.sliding.flat_maps import FlatMap
+from hsi.sliding.slid_maps import SlidMap
 
 
 class FullyConvolutional:

@@ -2,7 +2,7 @@
 
 A map of volumes has values (depth, channels) at each position, so (n, rows, cols, depth, channels).
 The depth is the same in a patch and in the image: whatever a layer does along it, padding and
-strides included, it does here too. Rows and columns are slid as `hsi.explain.slid_maps` says.
+strides included, it does here too. Rows and columns are slid as `hsi.sliding.slid_maps` says.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from hsi.explain import slid_maps
-from hsi.explain.slid_maps import SlidMap
+from hsi.sliding import slid_maps
+from hsi.sliding.slid_maps import SlidMap
 
 POOLS = {
     keras.layers.MaxPooling3D: tf.maximum,
