@@ -89,6 +89,51 @@ def test_every_variant_is_given_test_images_prepared_as_in_training(
     assert np.isnan(found["wavelengths"]).all()
 
 
+def test_a_photograph_is_prepared_and_named_as_in_training(
+    run, samples, tmp_path: Path, capsys
+) -> None:
+    """An image of the set, from a file of its own, is the image of the set."""
+    from PIL import Image
+
+    number = int(samples.part("test").pixels[5])
+    grey = samples.images.decoded([number])[0, ..., 0]
+    file = tmp_path / "photo.png"
+    Image.fromarray(grey).save(file)
+    for name in ("trained_model.h5", TFLITE):
+        found = arrays_of(run, name, "gradient", tmp_path, "--image", str(file))
+        wanted = samples.images.gather(np.array([number]))
+        np.testing.assert_allclose(found["inputs"], wanted, atol=1e-6)
+    given = arrays_of(
+        run, "trained_model.h5", "gradient", tmp_path, "--image", str(file), "--preprocess", "unit"
+    )
+    np.testing.assert_allclose(given["inputs"][0, ..., 0], grey / 255, atol=1e-6)
+    capsys.readouterr()
+    output = ("--output", tmp_path / "figures")
+    look(run.path("trained_model.h5"), "gradient", "--image", str(file), "--class", "7", *output)
+    assert "logit of 7 " in capsys.readouterr().out  # its name alone, as in the run
+
+
+def test_models_of_several_scalings_do_not_take_one_photograph(
+    run, samples, tmp_path: Path, capsys
+) -> None:
+    import shutil
+
+    from PIL import Image
+
+    from hsi.image_sets import ImageScaling, save_scaling
+
+    other = tmp_path / "other"
+    shutil.copytree(run.folder, other)
+    save_scaling(ImageScaling("unit"), other / "preparation.npz")
+    file = tmp_path / "photo.png"
+    Image.fromarray(samples.images.decoded([3])[0, ..., 0]).save(file)
+    files = (run.path("trained_model.h5"), other / "trained_model.h5")
+    assert look(*files, "gradient", "--image", file, "--output", tmp_path) == 2
+    assert "scaled otherwise" in capsys.readouterr().err
+    more = ("--image", file, "--preprocess", "unit", "--output", tmp_path)
+    assert look(*files, "gradient", *more) == 0
+
+
 def test_the_gradient_of_an_image_is_that_of_the_network(run, tmp_path: Path) -> None:
     import tensorflow as tf
     import tf_keras as keras

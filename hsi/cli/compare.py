@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_samples(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("samples (default: those of the run beside each file)")
-    add = adder(group, {"part": "test", "seed": 0, "preprocess": "unit"})
+    add = adder(group, {"part": "test", "seed": 0})
     add("run", "run whose samples files without a run.json beside them take", metavar="FOLDER",
         dest="run_folder")  # fmt: skip
     add("inputs", "samples as the networks take them, instead", metavar="FILE.npy|FILE.npz:KEY")
@@ -51,7 +51,8 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
         "--image", action="append", default=[], metavar="FILE",
         help="a photograph instead; again for more",
     )  # fmt: skip
-    add("preprocess", "of photographs", choices=PREPROCESSINGS, default="unit")
+    add("preprocess", "of photographs (default: as in the run of the files, else unit)",
+        choices=PREPROCESSINGS)  # fmt: skip
     add("resize", "fit photographs of another size", action="store_true")
     add("part", "of the split", choices=PARTS, default="test")
     add("samples", "draw as many (default: all)", type=int)

@@ -85,7 +85,7 @@ def build_parser() -> Parser:
 
 def _add_samples(parser: Parser) -> None:
     group = parser.add_argument_group("samples")
-    add = adder(group, {"seed": 0, "preprocess": "unit"})
+    add = adder(group, {"seed": 0})
     add(
         "samples",
         "how many rightly classified test pixels, spread over the classes (default: 3; 1 for "
@@ -113,7 +113,11 @@ def _add_samples(parser: Parser) -> None:
         help="a photograph instead of a scene; again for more",
     )
     add("array", "samples as the network takes them, instead", metavar="FILE.npy|FILE.npz:KEY")
-    add("preprocess", "of photographs, 0..255 to what the network takes", choices=PREPROCESSINGS)
+    add(
+        "preprocess",
+        "of photographs, 0..255 to what the network takes (default: as in its run, else unit)",
+        choices=PREPROCESSINGS,
+    )
     add("resize", "fit photographs of another size, cut in the middle", action="store_true")
     add("class_names", "text file with a class name a line, for images and arrays", metavar="FILE")
 

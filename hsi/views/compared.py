@@ -52,7 +52,7 @@ class Choice:
     inputs: str | None = None
     truth: str | None = None
     images: tuple[str, ...] = ()
-    preprocess: str = "unit"
+    preprocess: str | None = None
     resize: bool = False
     part: str = "test"
     samples: int | None = None
@@ -138,7 +138,7 @@ def _of_arrays(
         inputs = read_samples(choice.inputs, 4 if shape is None else len(shape) + 1)
         name, unit = Path(choice.inputs).name, "sample"
     else:
-        subject = open_image_subject(request, shape)
+        subject = open_image_subject(request, located)
         inputs, name, unit = subject.inputs, "photographs", "image"
     truth = _truth(choice.truth) if choice.truth else None
     common = given_samples(

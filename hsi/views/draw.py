@@ -144,10 +144,24 @@ def unit(look: Look, result: Attribution) -> str:
 
 
 def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figure:
-    """Class images, band by band (component by component where asked for)."""
+    """Class images: of photographs in colour, else band by band or component by component."""
+    from hsi.plots.class_pictures import class_pictures
     from hsi.plots.tiles import attribution_tiles
 
     request, subject, at = look.request, look.subject, list(places)
+    titles = [
+        f"class {subject.class_text(int(images.classes[i]))}: {look.chosen.score_word} "
+        f"{images.start_scores[i]:.2f} at the start, {images.scores[i]:.2f} here"
+        for i in at
+    ]
+    shared: dict[str, Any] = {
+        "title": f"{title(look)}: {request.method}",
+        "input_label": subject.input_words,
+        "synthetic": subject.synthetic,
+        "note": subject.note,
+    }
+    if not isinstance(subject, SceneSubject) and images.images.shape[-1] == 3:
+        return class_pictures(images.images[at], titles=titles, **shared)
     return attribution_tiles(
         images.images[at],
         {},
@@ -155,15 +169,8 @@ def class_image(look: Look, images: ClassImages, places: Sequence[int]) -> Figur
         from_band=request.from_band,
         to_band=request.to_band,
         step_band=request.step_band,
-        title=f"{title(look)}: {request.method}",
-        sample_titles=[
-            f"class {subject.class_text(int(images.classes[i]))}: {look.chosen.score_word} "
-            f"{images.start_scores[i]:.2f} at the start, {images.scores[i]:.2f} here"
-            for i in at
-        ],
-        input_label=subject.input_words,
-        synthetic=subject.synthetic,
-        note=subject.note,
+        sample_titles=titles,
+        **shared,
     )
 
 

@@ -34,7 +34,7 @@ class ImageSetSubject:
 
     synthetic = False
     reduced = False
-    unit = "band"
+    unit = "channel"
     wavelengths = None
 
     @property

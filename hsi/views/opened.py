@@ -88,7 +88,7 @@ def open_subjects(request: Request, found: Sequence[Located], *, say: Say) -> li
         UserError: whatever is wrong with the data.
     """
     if request.photographed:
-        return [open_image_subject(request, found[0].input_shape)] * len(found)
+        return [open_image_subject(request, found)] * len(found)
     known: dict[tuple[Path, bool], _Made] = {}
     subjects: list[_Made] = []
     for located in found:

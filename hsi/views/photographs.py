@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import numpy as np
 
 from hsi.deploy.variant import sizes_text
 from hsi.errors import DataError, ModelError, SettingsError
-from hsi.images import fitted, preprocess, read_photograph, read_samples
+from hsi.image_sets import ImageScaling, load_scaling
+from hsi.images import fitted, read_photograph, read_samples
+from hsi.pipeline.job import PREPARATION, data_run
+from hsi.runs import Run
+from hsi.views.locate import Located
 from hsi.views.request import Request
+from hsi.views.subject import SCALED
 
 CHANNELS = (1, 3)
 """Of what can be shown as a picture."""
@@ -38,7 +44,7 @@ class ImageSubject:
     run = None
     synthetic = False
     reduced = False
-    unit = "band"
+    unit = "channel"
     wavelengths = None
     note = ""
 
@@ -59,7 +65,10 @@ class ImageSubject:
         """Index and name of a class; -1 is unknown."""
         if index < 0:
             return "unknown"
-        return f"{index} {self.class_names[index]}" if self.class_names else f"class {index}"
+        if not self.class_names:
+            return f"class {index}"
+        name = self.class_names[index]
+        return name if name == str(index) else f"{index} {name}"
 
     def class_index(self, text: str) -> int:
         """The class of this index or name; whether the network has it shows later.
@@ -116,18 +125,24 @@ class ImageSubject:
             )
 
 
-def open_image_subject(request: Request, shape: tuple[int | None, ...] | None) -> ImageSubject:
+def open_image_subject(request: Request, found: Sequence[Located]) -> ImageSubject:
     """The images or the array of a request.
 
+    Photographs are scaled, and classes called, as in the runs in whose folders the models lie,
+    where the request does not say otherwise.
+
     Args:
-        shape: of a sample, as the first model takes it; None where its file does not tell.
+        found: the models, of which the first that tells says how large a sample is.
 
     Raises:
         DataError: a file that is missing, damaged, or an image of another size.
         ModelError: a model that takes no photographs.
-        SettingsError: an array that is not named among several.
+        SettingsError: an array that is not named among several; models of several scalings.
     """
-    names = _class_names(request.class_names)
+    shape = next((item.input_shape for item in found if item.input_shape), None)
+    runs = [data_run(item.run) for item in found if item.run]
+    runs = [run for run in runs if run.settings.of_images]
+    names = _class_names(request.class_names) or _names_of(runs)
     if request.array is not None:
         inputs = read_samples(request.array, 4 if shape is None else len(shape) + 1)
         stem = Path(request.array.rpartition(":")[0] or request.array).stem
@@ -149,16 +164,40 @@ def open_image_subject(request: Request, shape: tuple[int | None, ...] | None) -
                 f"{sizes_text(first[:2])}; look at them one by one."
             )
     photographs = np.stack(images)
-    inputs = preprocess(photographs, request.preprocess)
-    if channels == 1:
-        inputs = inputs.mean(axis=-1, keepdims=True)
+    scaling = _scaling(request, runs)
+    grey = channels == 1
+    if grey and len(scaling.mean) == 1:
+        inputs = scaling.apply(photographs.mean(axis=-1, keepdims=True))
+    else:
+        inputs = scaling.apply(photographs)
+        inputs = inputs.mean(axis=-1, keepdims=True) if grey else inputs
     return ImageSubject(
         inputs,
         tuple(Path(path).name for path in request.images),
         photographs,
         names,
-        f"input ({request.preprocess})",
+        f"input ({SCALED.get(scaling.how, scaling.how)})",
     )
+
+
+def _scaling(request: Request, runs: Sequence[Run]) -> ImageScaling:
+    """How photographs become inputs: as asked for, as in training, or from 0 to 1."""
+    if request.preprocess is not None:
+        return ImageScaling(request.preprocess)
+    known = [load_scaling(run.path(PREPARATION)) for run in runs]
+    for run, scaling in zip(runs, known, strict=True):
+        if scaling != known[0]:
+            raise SettingsError(
+                f"{run.folder}: its images are scaled otherwise than those of {runs[0].folder}; "
+                "only variants of the same scaling take the same photograph."
+            )
+    return known[0] if known else ImageScaling("unit")
+
+
+def _names_of(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The class names that runs have in common; none where they differ."""
+    named = {tuple(str(entry["name"]) for entry in run.record.get("classes", ())) for run in runs}
+    return named.pop() if len(named) == 1 else ()
 
 
 def _fitting(path: str, rows: int | None, cols: int | None, *, resize: bool) -> np.ndarray:

@@ -76,7 +76,8 @@ class Request:
         data: the data options that were given, by their names in `Settings`.
         images: photographs to look at, instead of a scene.
         array: `FILE[:KEY]` of samples as the network takes them, instead of a scene.
-        preprocess: of photographs; a name in `hsi.images.PREPROCESSINGS`.
+        preprocess: of photographs; a name in `hsi.images.PREPROCESSINGS`, or None: as in the
+            model's run, without one "unit".
         resize: fit photographs of another size.
         class_names: a text file with a class name a line, for images and arrays.
         samples: how many; spread over the classes.
@@ -106,7 +107,7 @@ class Request:
     data: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[str, ...] = ()
     array: str | None = None
-    preprocess: str = "unit"
+    preprocess: str | None = None
     resize: bool = False
     class_names: str | None = None
     samples: int | None = None
@@ -191,7 +192,8 @@ class Request:
             one_of(self.model, NETWORKS, what="model")
         one_of(self.method, METHODS, what="method")
         one_of(self.space, SPACES, what="space")
-        one_of(self.preprocess, PREPROCESSINGS, what="preprocess")
+        if self.preprocess is not None:
+            one_of(self.preprocess, PREPROCESSINGS, what="preprocess")
         for view in self.views:
             one_of(view, VIEWS, what="view")
         self._check_numbers()
