@@ -496,6 +496,14 @@ def test_options_of_the_command_line(monkeypatch):
     assert asked == [Request("s.hdr", "m.h5", "a.tif", 3 << 29, mrf=20.0, resume=False, workers=2)]
 
 
+@pytest.mark.parametrize("words", [["classify", "s.hdr", "--model", "m.h5"], ["study", "s.toml"]])
+def test_workers_here_and_a_cluster_elsewhere_are_not_both(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words, "--workers", "2", "--scheduler", "tcp://a:1"])
+    assert stopped.value.code == 2
+    assert "--scheduler: not allowed with argument --workers" in capsys.readouterr().err
+
+
 # Smoothing
 
 

@@ -18,15 +18,17 @@ from hsi.cli.generate import settings_of  # noqa: E402
 from hsi.plots.search import KINDS, search_curves  # noqa: E402
 from hsi.study.cells import read_study  # noqa: E402
 
-WHOLE = Candidate("whole", "trained_model", "trained", "float32", False, 4000, 100, 90.0, 80.0)
+WHOLE = Candidate("whole", "trained_model", "trained", "float32", False, 4000, 100, 90.0, 0.3, 80.0)
 
 
 def candidate(network: str, size: int, validation: float, test: float, **more) -> Candidate:
-    values = {"mode": "int8", "folded": False, "mcnemar_p": 0.5, **more}
+    values = {"mode": "int8", "folded": False, "mcnemar_p": 0.5, "loss": 0.5, **more}
     kind = candidates.kind_of(network)
     mode, folded, p = values["mode"], values["folded"], values["mcnemar_p"]
     file = f"{network}-{mode}-{folded}-{size}"
-    return Candidate(file, network, kind, mode, folded, size, 1, validation, test, p)
+    return Candidate(
+        file, network, kind, mode, folded, size, 1, validation, values["loss"], test, p
+    )
 
 
 def many(seed: int) -> list[Candidate]:
@@ -95,6 +97,30 @@ def test_the_best_at_the_goals_reaches_all_of_them_and_no_better_file_does(seed)
     found = choice.reaching(files, family, times)
     assert found is max(good, key=lambda c: c.validation_oa, default=None)
     assert choice.reaching(files, choice.Family("none", family.kinds, 9999, 1), times) is None
+
+
+def test_files_right_on_as_many_pixels_are_told_apart_by_their_loss_and_then_by_their_bytes():
+    surer = candidate("distilled_surer", 30, 90.0, 80.0, loss=0.1)
+    smaller = candidate("distilled_smaller", 20, 90.0, 80.0, loss=0.2)
+    as_sure = candidate("distilled_as_sure", 40, 90.0, 80.0, loss=0.1)
+    better = candidate("distilled_better", 50, 90.5, 70.0, loss=0.9)
+    family = choice.Family("any", (candidates.STUDENT,), 2, 2)
+
+    def chosen(*files: Candidate) -> Candidate | None:
+        times = {1: {"whole": 9.0, **{c.file: 1.0 for c in files}}}
+        return choice.reaching([WHOLE, *files], family, times)
+
+    assert chosen(smaller, as_sure, surer) is surer
+    assert chosen(smaller, as_sure) is as_sure
+    assert chosen(smaller, as_sure, better) is better
+
+
+def test_cross_entropy_is_what_it_is_defined_to_be_down_to_the_step_of_an_int8_file():
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [1.0, 0.0, 0.0]], np.float32)
+    wanted = -(np.log(0.5) + np.log(0.7) + np.log(1 / 256)) / 3
+    found = candidates.cross_entropy(probabilities, np.array([0, 2, 1]))
+    assert found == pytest.approx(wanted, rel=1e-6)
+    assert candidates.cross_entropy(np.eye(3), np.arange(3)) == 0
 
 
 def test_test_pixels_choose_nothing():

@@ -152,6 +152,20 @@ def test_the_table_says_its_protocol_in_every_form(whole):
     assert all(cell["map_seconds"] > 0 for cell in content["cells"])
 
 
+def test_a_seed_runs_on_every_split_before_the_next_does(scene, tmp_path, monkeypatch):
+    """What is interrupted in a network compares its splits on the same seeds."""
+    order, run_cells = [], running.run_cells
+
+    def noted(cells, *given, **options):
+        order.extend((cell.network, cell.seed, cell.split) for cell in cells)
+        return run_cells(cells, *given, **options)
+
+    monkeypatch.setattr(running, "run_cells", noted)
+    run(asked(scene), tmp_path / "out")
+    splits = ("random", "blocks")
+    assert order == [(n, seed, s) for n in ("svm", "sgd") for seed in (0, 1) for s in splits]
+
+
 def test_a_missing_cell_is_said_and_the_code_is_two(scene, tmp_path, capsys):
     """No cell is begun after no minutes; with one seed there is no deviation."""
     words = ["evaluate", "svm", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels"]

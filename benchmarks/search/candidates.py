@@ -34,6 +34,8 @@ class Candidate:
         bytes: of the file.
         parameters: of the network.
         validation_oa, test_oa: percent, of this file.
+        validation_loss: its mean cross-entropy on validation pixels, in nats; tells apart files
+            that are right on as many of them.
         mcnemar_p: against the baseline, on test pixels; None for the baseline itself.
     """
 
@@ -45,6 +47,7 @@ class Candidate:
     bytes: int
     parameters: int
     validation_oa: float
+    validation_loss: float
     test_oa: float
     mcnemar_p: float | None = None
 
@@ -116,11 +119,12 @@ class Cell:
         from hsi.predict import scores
 
         forward = load_variant(path)
-        right = {}
+        right, loss = {}, {}
         for name in ("validation", "test"):
             part = self.samples.part(name)
-            found = scores(forward, self.samples.patches, part.pixels).argmax(axis=1)
-            right[name] = found == part.classes
+            found = scores(forward, self.samples.patches, part.pixels)
+            right[name] = found.argmax(axis=1) == part.classes
+            loss[name] = cross_entropy(found, part.classes)
         p = None
         if self._right is None:  # the baseline comes first
             self._right = right["test"]
@@ -136,9 +140,20 @@ class Cell:
             path.stat().st_size,
             self.run.record["variants"][keras_file]["row"]["parameters"],
             100 * float(right["validation"].mean()),
+            loss["validation"],
             100 * float(right["test"].mean()),
             p,
         )
+
+
+def cross_entropy(probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Mean of -ln p of the right class, in nats: (n, classes), (n,) -> one number.
+
+    No p counts as less than 1/256, the step in which int8 files say it: a file in float would
+    else lose by what an int8 file cannot even say.
+    """
+    right = probabilities[np.arange(len(classes)), classes]
+    return float(-np.log(np.clip(right, 1 / 256, 1)).mean())
 
 
 def facts_of(cell: Cell) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
+from hsi.cli.parser import add_workers
+
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -25,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", type=memory, default="2G", metavar="SIZE", help="most that a process takes, "
         "such as 800M or 4G; the size of the tiles follows from it (default: 2G)"
     )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes on this machine (Dask)"
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead")
+    add_workers(parser)
     parser.add_argument(
         "--mrf", type=float, metavar="BETA", help="smooth the map by graph cuts on a Potts model; "
         "Cao et al. 2018 take 20"

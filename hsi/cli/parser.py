@@ -32,6 +32,15 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {close[0]}?" if close else "; see --help"
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """`--workers N` or `--scheduler ADDRESS`, one of them: who does the work."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes on this machine (Dask)"
+    )
+    who.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead")
+
+
 class Command(Protocol):
     """What a script calls: the words of the command line in, the exit code out."""
 

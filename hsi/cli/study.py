@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsi.cli.generate import settings_of
-from hsi.cli.parser import USER_ERROR
+from hsi.cli.parser import USER_ERROR, add_workers
 from hsi.errors import SettingsError
 from hsi.runs import OUTPUTS
 from hsi.study.cells import read_study
@@ -18,10 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this verb."""
     parser.add_argument("file", metavar="FILE", help="the grid, as TOML")
     parser.add_argument("--output", metavar="DIR", help="its folder (default: outputs/studies/...)")
-    parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes on this machine (Dask)"
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead")
+    add_workers(parser)
     parser.add_argument(
         "--no_cell_reports",
         action="store_true",

@@ -92,6 +92,8 @@ def run_evaluation(
     finished = [cell for cell in cells if cell not in waiting]
     missing |= _untestable(protocol, asked, finished, say)
     able = [cell for cell in waiting if cell.name not in missing]
+    # Where time runs out in a network, its splits shall have been run from the same seeds.
+    able.sort(key=lambda cell: (protocol.networks.index(cell.network), cell.seed))
     missing |= run_cells(able, folder, minutes=minutes, drop_models=drop_models, say=say)
     done = [cell for cell in cells if cell.name not in missing]
     if not done:
