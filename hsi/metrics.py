@@ -110,6 +110,16 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> float:
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
+def cross_entropy(probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Mean of -ln p of the right class, in nats: (n, classes), (n,) -> one number.
+
+    No p counts as less than 1/256, the step in which int8 files say it: a file in float would
+    else lose by what an int8 file cannot even say.
+    """
+    right = probabilities[np.arange(len(classes)), classes]
+    return float(-np.log(np.clip(right, 1 / 256, 1)).mean())
+
+
 def holm(p_values: np.ndarray) -> np.ndarray:
     """(n,) p values adjusted for n tests: the smallest times n, the next times n - 1, and so on.
 

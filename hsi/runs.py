@@ -7,16 +7,20 @@ and records appear by atomic rename, the file first. So a killed run repeats at 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hsi.data_paths import DATA, FILES, MAPS, absolute, first_there, is_word, moved, seen_from
 from hsi.errors import DataError, OutputError, SettingsError
 from hsi.files import sha256_of, write_json
-from hsi.settings import Settings, settings_from
+from hsi.settings import Settings, recorded_settings, settings_from
 from hsi.version import __version__
 
 RUN_FILE = "run.json"
@@ -44,8 +48,40 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        """The settings that the run was started with."""
-        return settings_from(self.record["settings"])
+        """The settings that the run was started with; an earlier run by where that is now."""
+        settings = settings_from(self.record["settings"])
+        return replace(settings, quantize_folder=self.where("quantize_folder"))
+
+    def where(self, name: str) -> str | None:
+        """The data or file that a setting names, by a path that holds from every folder.
+
+        That is the recorded one. If it is gone: where it would be if it was moved together with
+        the run, then what the user gave, from the working directory or from a folder above the
+        run. Whether the data is still what it was has to be checked with its hash.
+
+        Args:
+            name: of `hsi.data_paths.DATA`, `MAPS` or `FILES`.
+        """
+        given = self.record["settings"].get(name)
+        paths = self.record.get("paths", {})
+        known = self.record.get("data", {}).get(name) or paths.get(name) or given
+        if known is None or is_word(name, known):
+            return known
+        if given and is_word(name, given) and Path(known).name == given:
+            return given  # older runs recorded a folder that was called like the data set
+        places = [known]
+        if "run" in paths:
+            places.append(moved(known, paths["run"], self.folder))
+        if given:
+            above = self.folder.resolve().parents
+            places += [given, *(seen_from(folder, given) for folder in above)]
+        return first_there(places, otherwise=known)
+
+    def paths(self, settings: Settings) -> dict[str, str | None]:
+        """What `where` needs beside the names of the data: goes into the record as `paths`."""
+        given = {name: getattr(settings, name) for name in (*MAPS, *FILES)}
+        found = {n: absolute(n, v) for n, v in given.items() if v and not is_word(n, v)}
+        return {"run": str(self.folder.resolve()), **found}
 
     def path(self, name: str) -> Path:
         """The path of one of its files."""
@@ -88,27 +124,20 @@ def start(settings: Settings, *, data: str) -> Run:
     Raises:
         OutputError: the folder exists or cannot be written.
     """
-    folder = (
-        Path(settings.output) if settings.output else _free_folder(default_folder(settings, data))
-    )
-    if folder.exists() and (not folder.is_dir() or not _is_empty(folder)):
-        raise OutputError(
-            f"{folder}: exists already and is not touched; choose another --output, or go on with "
-            f"it by --resume."
-        )
+    record = {
+        "format": 1,
+        "state": "running",
+        "settings": settings.of_the_result(),
+        "versions": versions(),
+        "machine": machine(),
+        "variants": {},
+    }
+    folder = Path(settings.output) if settings.output else default_folder(settings, data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        run = Run(_asked_for(folder) if settings.output else _numbered(folder), {})
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from error
-    run = Run(folder, {})
-    run.save(
-        format=1,
-        state="running",
-        settings=settings.of_the_result(),
-        versions=versions(),
-        machine=machine(),
-        variants={},
-    )
+    run.save(**record)  # right behind the folder: another run beginning now must see it taken
     return run
 
 
@@ -140,8 +169,13 @@ def takes_counts(path: Path) -> bool:
 
 
 def data_of(run: Run) -> dict[str, Any]:
-    """The settings that name a run's data, with absolute paths and no default left open."""
-    return {name: run.record["data"][name] for name in ("dataset", "labels")}
+    """The settings that name a run's data, by where it is now and with no default left open."""
+    return {name: run.where(name) for name in (*DATA, *MAPS)}
+
+
+def files_of(run: Run) -> dict[str, Any]:
+    """The settings that name other files of a run, by where they are now."""
+    return {name: run.where(name) for name in FILES}
 
 
 def default_folder(settings: Settings, data: str) -> Path:
@@ -191,12 +225,31 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _free_folder(folder: Path) -> Path:
-    number, candidate = 1, folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+def _numbered(folder: Path) -> Path:
+    """Make a folder that was not there: of this name, or with the first free number behind it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            candidate.mkdir()
+        except FileExistsError:  # of an earlier run, or of one that begins at this moment
+            continue
+        return candidate
+    raise AssertionError
+
+
+def _asked_for(folder: Path) -> Path:
+    """Make this folder; one that is there already must be empty."""
+    if folder.is_dir() and _is_empty(folder):
+        return folder
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{folder}: exists already and is not touched; choose another --output, or go on with "
+            f"it by --resume."
+        ) from error
+    return folder
 
 
 def find_to_resume(settings: Settings) -> Run | None:
@@ -214,7 +267,12 @@ def find_to_resume(settings: Settings) -> Run | None:
         _same_settings(run, settings)
         return run
     wanted = settings.of_the_result()
-    return next((run for run in recent_runs() if run.record["settings"] == wanted), None)
+    return next((run for run in recent_runs() if is_of(run, wanted)), None)
+
+
+def is_of(run: Run, wanted: Mapping[str, Any]) -> bool:
+    """Whether a run was started with these settings, perhaps by a version with fewer options."""
+    return recorded_settings(run.record["settings"]) == wanted
 
 
 def recent_runs() -> list[Run]:
@@ -234,10 +292,10 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _same_settings(run: Run, settings: Settings) -> None:
-    then, now = run.record["settings"], settings.of_the_result()
+    then, now = recorded_settings(run.record["settings"]), settings.of_the_result()
     for name, value in now.items():
-        if then.get(name) != value:
+        if then[name] != value:
             raise SettingsError(
-                f"{run.folder}: was started with {name} = {then.get(name)}, now it is {value}; "
+                f"{run.folder}: was started with {name} = {then[name]}, now it is {value}; "
                 f"resume with the same settings, or choose another --output."
             )

@@ -16,7 +16,7 @@ import numpy as np
 from hsi import bands, parts
 from hsi.catalog import CLASS_SETS, open_scene
 from hsi.errors import SettingsError
-from hsi.image_sets import FOLDER, STANDARD, ImageSamples, ImageScaling, open_image_set
+from hsi.image_sets import STANDARD, ImageSamples, ImageScaling, open_image_set
 from hsi.parts import Augment, Part
 from hsi.patches import Patches, check_patch_size, turned
 from hsi.readers.bad_bands import bands_to_drop
@@ -337,13 +337,3 @@ def open_images(
         scaling=scaling,
         say=say,
     )
-
-
-def absolute_spec(spec: str | None) -> str | None:
-    """A data set's name as it is; a file or folder with its absolute path, for later commands."""
-    if spec is None:
-        return None
-    if spec.startswith(FOLDER):
-        return f"{FOLDER}{Path(spec.removeprefix(FOLDER)).expanduser().resolve()}"
-    file, colon, key = spec.partition(":")
-    return f"{Path(file).resolve()}{colon}{key}" if Path(file).exists() else spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ COMPRESSION = (
     "prune_learning_rate", "compression_rates", "criterion", "granularity", "scope", "schedule",
     "target", "round_to", "min_channels", "keep", "prune_dense", "no_compensation", "epochs_total",
     "until_convergence", "plan", "plan_only", "teacher", "temperature", "teacher_share", "distill",
-    "distill_epochs", "low_rank", "low_rank_method", "separable", "clusters", "fold",
-    "fold_preparation", "quantization_aware", "quantize", "quantization",
+    "distill_from", "distill_epochs", "low_rank", "low_rank_method", "separable", "clusters",
+    "fold", "fold_preparation", "quantization_aware", "quantize", "quantization",
     "quantize_pruned_models", "quantize_folder",
 )  # fmt: skip
 """Settings that do not change the trained model."""
@@ -122,6 +123,7 @@ class Settings:
     temperature: float = 4.0
     teacher_share: float = 0.9
     distill: tuple[str, ...] = ()
+    distill_from: str | None = None
     distill_epochs: int = 100
     low_rank: tuple[str, ...] = ()
     low_rank_method: str = "tucker2"
@@ -203,6 +205,11 @@ class Settings:
             if name not in NOT_OF_THE_RESULT
         }
 
+    def not_by_default(self) -> dict[str, Any]:
+        """Those of `of_the_result` that are no defaults: the same in versions with more options."""
+        usual = Settings(self.model).of_the_result()
+        return {n: v for n, v in self.of_the_result().items() if n == "model" or v != usual[n]}
+
     def beside_the_result(self) -> dict[str, Any]:
         """The settings that do not change what is computed."""
         return {name: getattr(self, name) for name in NOT_OF_THE_RESULT}
@@ -214,6 +221,11 @@ class Settings:
 
 
 OPTIONS = tuple(f.name for f in fields(Settings))
+
+
+def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`of_the_result` as recorded, with the defaults of options that there were not at the time."""
+    return {**Settings(values["model"]).of_the_result(), **values}
 
 
 def settings_from(values: dict[str, Any]) -> Settings:

@@ -51,16 +51,21 @@ def test_fused_relu_and_relu_behind_batch_norm(x: np.ndarray) -> None:
     relu = L.ReLU()(L.Dropout(0.5)(normed))
     flat = L.Flatten()(L.Conv2D(4, 2, name="flat")(L.MaxPooling2D(2)(relu)))
     late = L.Activation("relu6")(L.BatchNormalization()(flat))
-    hidden = L.Dense(8, activation="relu")(late)
+    hidden = L.Dense(8, activation="relu", name="hidden")(late)
     model = shift_biases(keras.Model(inputs, L.Dense(2)(hidden)))
     result = score(model, batches(x, 10), channel_groups(model))
-    assert list(result.scores) == ["fused", "normed", "flat"]
+    assert list(result.scores) == ["fused", "normed", "flat", "hidden"]
     assert result.notes == ()
     np.testing.assert_allclose(result.scores["fused"], zeros_by_hand(model, fused, x))
     np.testing.assert_allclose(result.scores["normed"], zeros_by_hand(model, relu, x))
     per_unit = zeros_by_hand(model, late, x)
     expected = [np.mean([per_unit[c + 4 * k] for k in range(len(per_unit) // 4)]) for c in range(4)]
     np.testing.assert_allclose(result.scores["flat"], expected)
+    np.testing.assert_allclose(result.scores["hidden"], zeros_by_hand(model, hidden, x))
+    without = score(model, batches(x, 10), [g for g in channel_groups(model) if g.convolutional])
+    assert list(without.scores) == ["fused", "normed", "flat"]
+    for name, values in without.scores.items():
+        np.testing.assert_array_equal(values, result.scores[name])
     for values in result.scores.values():
         assert len(np.unique(values)) > 1
 
@@ -129,6 +134,27 @@ def test_without_exact_zeros_small_values_are_counted_and_said(
     assert "rectified" not in note
 
 
+def test_channels_of_a_group_without_exact_zeros_are_scored_where_they_are_read(
+    x: np.ndarray,
+) -> None:
+    """Half of a sum is rectified on one of its ways: that half has exact zeros, the other none."""
+    inputs = L.Input((9, 9, 3))
+    rectified = L.Conv2D(3, 3, activation="relu", name="rectified")(inputs)
+    linear = L.Conv2D(2, 3, name="linear")(inputs)
+    short = L.Conv2D(5, 3, name="short")(inputs)
+    added = L.Add()([L.Concatenate()([rectified, linear]), short])
+    model = shift_biases(keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(added))))
+    pooled = keras.Model(inputs, model.layers[-2].output)(x).numpy()
+    (group,) = channel_groups(model)
+    (found,) = score(model, batches(x, len(x)), [group]).scores.values()
+    limit = SMALL * np.sqrt(np.mean(np.square(pooled)))
+    small = np.mean(np.abs(pooled[:, 3:]) <= limit, axis=0)
+    np.testing.assert_allclose(found, [*zeros_by_hand(model, rectified, x), *small])
+    (means,) = criterion("mean_activation")(model, batches(x, 10), [group]).scores.values()
+    first = np.abs(keras.Model(inputs, rectified)(x).numpy()).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(means, [*-first, *-np.abs(pooled[:, 3:]).mean(axis=0)], rtol=1e-5)
+
+
 def test_nested_model_scores_as_the_flat_one(x: np.ndarray) -> None:
     inner_in = L.Input((9, 9, 3))
     inner_out = L.ReLU()(L.BatchNormalization()(L.Conv2D(6, 3, name="conv")(inner_in)))
@@ -163,8 +189,8 @@ def test_several_inputs(x: np.ndarray) -> None:
     np.testing.assert_allclose(result.scores["conv"], expected)
 
 
-def test_no_samples_and_no_convolutions(x: np.ndarray) -> None:
-    model = keras.Sequential([L.Input((9,)), L.Dense(4, activation="relu"), L.Dense(2)])
+def test_no_samples_and_no_groups(x: np.ndarray) -> None:
+    model = keras.Sequential([L.Input((9,)), L.Dense(2)])
     assert score(model, batches(x[:, :, 0, 0], 23), channel_groups(model)).scores == {}
     model = keras.Sequential([L.Input((9, 9, 3)), L.Conv2D(4, 3), L.Flatten(), L.Dense(2)])
     for none in ([], [(x[:0], np.zeros(0, int))]):

@@ -105,8 +105,31 @@ def test_kernels_with_no_more_weights_than_clusters_stay(train):
     def look(wrapped, callbacks):
         seen.extend(type(layer).__name__ for layer in wrapped.layers)
 
-    cluster_weights(model, 16, fine_tune=look)
-    assert seen[-2:] == ["ClusterWeights", "Dense"]
+    # a kernel of 16 weights with a bias of 4
+    for clusters, kinds in ((15, ["ClusterWeights", "Dense"]), (17, ["Dense", "Dense"])):
+        cluster_weights(model, clusters, fine_tune=look)
+        assert seen[-2:] == kinds
+
+
+def test_too_few_weights_that_are_not_zero_are_refused_in_one_line(train):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="sparse")])
+    kernel = np.zeros((4, 4))
+    kernel[0] = [1, 2, -1, -2]
+    model.set_weights([kernel, np.zeros(4)])
+    with pytest.raises(ModelError, match=r"6 clusters .* not 0, .* choose fewer") as caught:
+        cluster_weights(model, 6, preserve_sparsity=True, fine_tune=train)
+    assert "\n" not in str(caught.value)
+
+
+def test_operators_of_tensorflow_are_kept_where_kernels_are_clustered():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    x = layers.Dense(4, name="one")(inputs)
+    x = x + 2.0 * layers.Dense(4, name="two")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="scores")(x))
+    samples = np.ones((3, 4), np.float32)
+    clustered = cluster_weights(model, 16, fine_tune=lambda wrapped, callbacks: None)
+    np.testing.assert_allclose(clustered(samples), model(samples), atol=1e-6)
 
 
 def test_fewer_than_two_clusters_are_refused(model, train):
@@ -217,3 +240,10 @@ def test_what_tf_mot_can_train_passes_the_check(model):
 def test_unknown_names_to_preserve_are_refused(model, train):
     with pytest.raises(SettingsError, match=r"Unknown preserve 'cluster'.*Did you mean 'clusters'"):
         quantization_aware(model, preserve=["cluster"], fine_tune=train)
+
+
+def test_weights_that_are_no_numbers_are_refused_where_clustering_would_not_end():
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(9, name="broken")])
+    model.set_weights([np.full((4, 9), np.nan), np.zeros(9)])
+    with pytest.raises(ModelError, match="layer 'broken' has weights that are no finite numbers"):
+        cluster_weights(model, 4, fine_tune=lambda wrapped, callbacks: None)

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 from tf_keras import layers
 
@@ -14,6 +15,7 @@ from hsi.compress.integer_sums import IntegerLayer
 from hsi.compress.quantize import quantize
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError, SettingsError
+from hsi.models.files import load_model, save_model
 
 
 def add(total: int, product: int, bits: int, overflow: str) -> int:
@@ -74,12 +76,14 @@ def test_layers_are_the_literal_loop(layer, bits, overflow):
     layer(np.zeros(x.shape, np.float32))
     scale = 0.01
     integers = IntegerLayer(layer, bits=8, accumulator=bits, per_channel=True, overflow=overflow)
-    found = integers(x, scale) / (scale * integers.scales)
-    kernel, *bias = layer.get_weights()
-    kernel = kernel.reshape(*integers.levels.shape)
-    largest = np.abs(kernel).max(axis=(0, 1, 2))
-    levels = np.round(kernel / largest * 127).astype(int)
-    start = np.round((bias[0] if bias else np.zeros(len(largest))) / (scale * largest / 127))
+    kernel, *bias = (w.astype(float) for w in layer.get_weights())
+    kernel = kernel.reshape(*integers.weights(scale)[0].shape)
+    added = bias[0] if bias else np.zeros(kernel.shape[-1])
+    half = 2 ** (bits - 2) - 1  # of the register; a bias that takes more makes the steps larger
+    steps = np.maximum(np.abs(kernel).max(axis=(0, 1, 2)) / 127, abs(added) / scale / half)
+    found = integers(x, scale) / (scale * steps)
+    levels = np.round(kernel / steps).astype(int)
+    start = np.round(added / (scale * steps))
     expected = np.stack([loop(layer, image, levels, start, bits, overflow) for image in x])
     np.testing.assert_array_equal(np.round(found).astype(int), expected)
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -97,9 +101,31 @@ def test_one_scale_a_kernel_is_the_largest_of_its_channels():
     options = {"bits": 4, "accumulator": 32, "overflow": "wrap"}
     apart = IntegerLayer(layer, per_channel=True, **options)
     together = IntegerLayer(layer, per_channel=False, **options)
-    np.testing.assert_array_equal(apart.levels, [[4, 7, 7], [7, -4, 0]])
-    np.testing.assert_array_equal(together.levels, [[1, 7, 0], [1, -4, 0]])
-    np.testing.assert_allclose(apart.scales, np.array([2, 10, 0.1]) / 7, rtol=1e-6)
+    levels, scales = apart.weights(1.0)
+    np.testing.assert_array_equal(levels, [[4, 7, 7], [7, -4, 0]])
+    np.testing.assert_allclose(scales, np.array([2, 10, 0.1]) / 7, rtol=1e-6)
+    np.testing.assert_array_equal(together.weights(1.0)[0], [[1, 7, 0], [1, -4, 0]])
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("size", [1e-4, 1e-9, 1e-30, 0.0])
+def test_a_bias_fits_the_accumulator_however_small_the_weights(size, per_channel):
+    """As in the converter's file, where 2^30 is the largest bias."""
+    layer = layers.Dense(2)
+    layer(np.zeros((1, 3), np.float32))
+    layer.set_weights([np.array([[1, size], [-2, size], [3, -size]]), np.array([0.5, -1.5])])
+    integers = IntegerLayer(
+        layer, bits=8, accumulator=32, per_channel=per_channel, overflow="saturate"
+    )
+    x = np.array([[10, 20, 30], [-127, 127, 5]])
+    found = integers(x, 0.03125)
+    assert integers.changed == 0
+    expected = np.asarray(layer(x * 0.03125))
+    np.testing.assert_allclose(found, expected, atol=0.05 + 100 * size)
+    levels, (_, step) = integers.weights(0.03125)
+    if per_channel and 0 < size < 1e-8:
+        assert step == pytest.approx(1.5 / 0.03125 / 2**30)  # 4.47e-8, as the converter writes
+        assert not levels[:, 1].any()
 
 
 def test_grids_hold_zero_and_round_to_the_nearest_level():
@@ -124,7 +150,7 @@ def network() -> tuple[keras.Model, np.ndarray]:
     x = layers.Dense(8, activation="relu")(layers.Flatten()(x))
     model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
     dense = model.layers[-1]
-    dense.set_weights([8 * dense.get_weights()[0], np.array([0.1, -0.2, 0.3])])
+    dense.set_weights([8 * dense.get_weights()[0], np.array([0.3, -0.2, 0.1])])
     return model, np.random.default_rng(0).normal(size=(60, 6, 6, 3)).astype(np.float32)
 
 
@@ -133,6 +159,33 @@ def test_wide_registers_give_the_float_network(network):
     found = predict_bits(model, samples, BitWidths(16, 16, 48), calibration=samples, batch_size=7)
     np.testing.assert_allclose(found.scores, model(samples), atol=2e-3)
     assert found.overflowed == 0
+
+
+def operators(x):
+    """Operators of TensorFlow: numbers by place, and two tensors."""
+    y = layers.Dense(4, name="one")(x)
+    return tf.nn.leaky_relu(y, 0.6) + 2.0 * layers.Dense(4, name="two")(y)
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["in memory", "from a file"])
+def test_operators_get_all_their_arguments(loaded, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, layers.Dense(3, name="scores")(operators(inputs)))
+    if loaded:
+        save_model(model, tmp_path / "model.h5")
+        model = load_model(tmp_path / "model.h5")
+    samples = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    found = predict_bits(model, samples, BitWidths(16, 16, 48), calibration=samples)
+    np.testing.assert_allclose(found.scores, model(samples), atol=2e-3)
+
+
+def test_operators_that_answer_no_floats_are_refused():
+    inputs = keras.Input((5,))
+    x = layers.Dense(4)(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(tf.where(x > 0, x, 2 * x)))
+    with pytest.raises(ModelError, match=r"expected an output of float numbers.*got bool"):
+        predict_bits(model, np.ones((2, 5)), BitWidths(), calibration=np.ones((2, 5)))
 
 
 def test_eight_bits_are_as_near_as_an_int8_file(network, tmp_path):

@@ -10,22 +10,32 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
 
+from hsi import bands
 from hsi.cli import main
 from hsi.compare.comparison import Options, compare
 from hsi.compare.cost import cost_of, costs_of
-from hsi.compare.subjects import Given, Subject, common_samples, given_samples
+from hsi.compare.outputs import FLOOR
+from hsi.compare.subjects import Given, Subject, check_same_data, common_samples, given_samples
+from hsi.deploy.variant import Variant
 from hsi.errors import SettingsError
 from hsi.metrics import accuracy, mcnemar
+from hsi.patches import Patches
 from hsi.pipeline.job import Job, open_job, samples_of
 from hsi.runs import open_run
+from hsi.samples import Samples
+from hsi.scene import Scene
 from hsi.settings import Settings
+from hsi.split import make_split
+from hsi.views import compared as compared_view
 from hsi.views.compared import Choice, open_compared
+from hsi.views.locate import Located
 from tests.test_generate import make_scene, one_line_error
 
 TRAINED, PRUNED = "trained_model.h5", "trained_pruned_model_40.h5"
@@ -463,6 +473,113 @@ def test_layers_are_compared_of_a_model_and_its_own_file_alone(run, compared_lay
     assert chosen(found.subjects, ()) == ("outputs", "cost", "layers")
     other = open_compared(Choice((str(run / PRUNED), str(run / FLOAT))))
     assert chosen(other.subjects, ()) == ("outputs", "cost")
+
+
+# One function in two forms, without a network
+
+
+def one_function(factor: float, *, answers: str = "probabilities", ending: str = ".h5") -> Any:
+    """A subject and its variant: samples are `factor` times those of the first, and so undone."""
+    inputs = np.random.default_rng(0).random((6, 1, 1, 2)).astype(np.float32)
+
+    def forward(batch: np.ndarray) -> np.ndarray:
+        values = batch[:, 0, 0] / factor
+        return values - 2 if answers == "logits" else values / values.sum(axis=1, keepdims=True)
+
+    path = Path(f"{factor:g}_{answers}{ending}")
+    variant = Variant(path, input_shape=(1, 1, 2), classes=2, forward=forward)
+
+    def inside(batch: np.ndarray, layers: Any) -> Any:
+        return [SimpleNamespace(layer=layers[0], array=batch / factor)]
+
+    variant.activations = inside  # type: ignore[method-assign]
+    return Subject(path, path.name, Given(factor * inputs)), variant
+
+
+def compared_alone(monkeypatch: Any, pair: list[Any], *what: str) -> Any:
+    """The comparison of two stand-ins, whose files are not opened."""
+    subjects, variants = zip(*pair, strict=True)
+    monkeypatch.setattr("hsi.compare.comparison.open_subjects", lambda *_, **__: [*variants])
+    common = given_samples(subjects[0].source.inputs)
+    return compare(subjects, common, Options(what=what)).variants[1]
+
+
+def test_layers_are_compared_on_what_each_file_takes_itself(monkeypatch):
+    """A file of counts, or a run of another scaling, takes other numbers of the same samples."""
+    one_layer = {"conv": "Conv2D"}, {}, ()
+    monkeypatch.setattr("hsi.compare.layers._corresponding", lambda *_: one_layer)
+    pair = [one_function(1), one_function(1000)]
+    (layer,) = compared_alone(monkeypatch, pair, "layers").layers.layers
+    assert layer.range > 0.5
+    assert layer.largest < 1e-6
+
+
+@pytest.mark.parametrize(("answers", "floor"), [("probabilities", 0.07), ("logits", FLOOR)])
+def test_half_a_step_is_a_least_probability_of_shares_alone(monkeypatch, answers, floor):
+    """A step of logits is none of a probability."""
+    steps = {".h5": None, ".tflite": 0.14}
+    monkeypatch.setattr("hsi.compare.comparison.output_step", lambda path: steps[path.suffix])
+    pair = [one_function(1), one_function(2, answers=answers, ending=".tflite")]
+    assert compared_alone(monkeypatch, pair, "outputs").outputs.floor == floor
+
+
+# What was read from a file
+
+
+def made_for(name: str, samples: Samples) -> Subject:
+    return Subject(Path(name), name, samples.patches, samples=samples)
+
+
+def test_a_file_of_counts_comes_with_its_own_preparation(runs):
+    """What explains it must know what it takes."""
+    job = runs.open("counts")
+    for file in (TRAINED, "trained_model_counts.h5"):
+        job.run.path(file).write_bytes(b"")
+        facts = {} if file == TRAINED else {"input": "counts"}
+        job.run.add_variant(file, {"variant": file}, **facts)
+    located = [Located(job.run.path(file), job.run, None) for file in job.run.record["variants"]]
+    choice = Choice(tuple(str(found.path) for found in located))
+    prepared, counts = compared_view._of_runs(choice, located, lambda line: None)
+    assert counts.source is counts.samples.patches
+    assert set(counts.samples.preparation.scale) == {1.0}
+    assert set(prepared.samples.preparation.scale) != {1.0}
+    check_same_data(prepared, counts)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("labels", "its labels give 507 of 507 pixels another class"),
+        ("cube", "another cube of the same file"),
+        ("scaling", None),
+        ("bands", None),
+        ("numbers", None),
+    ],
+)
+def test_two_arrays_of_one_file_are_not_the_same_data(change, said):
+    """They share its hash; other bands, or other numbers for them, are still the same cube."""
+    cube, labels = make_scene()
+    scene = Scene("field", cube, labels, sha256="one file")
+    split = make_split(scene, method="random", patch_size=3, seed=0)
+
+    def samples(scene: Scene, scaling: str = "standard") -> Samples:
+        fitted = bands.fit(scene.cube, split.train, scaling=scaling)
+        return Samples(scene, split, fitted, Patches(bands.apply(fitted, scene.cube), 3))
+
+    renamed = np.array([0, 0, 0, 0, 7, 0, 0, 9, 0, 4])[labels]
+    other = {
+        "labels": replace(scene, labels=renamed),
+        "cube": replace(scene, cube=cube + 1),
+        "bands": scene.drop_bands([1, 2]),
+        "numbers": replace(scene, removed_bands=(3, 4)),
+    }.get(change, scene)
+    its = samples(other, "minmax" if change == "scaling" else "standard")
+    subjects = [made_for("a.h5", samples(scene)), made_for("b.h5", its)]
+    if said is None:
+        assert len(common_samples(subjects).keys)
+        return
+    with pytest.raises(SettingsError, match=f"b.h5: no common samples with a.h5: .*{said}"):
+        common_samples(subjects)
 
 
 # Explanations, faithfulness, representations

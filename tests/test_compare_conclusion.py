@@ -67,6 +67,49 @@ def test_files_of_another_number_format_are_a_series_of_their_own():
     assert any("channels (apoz, int8)" in s for s in said)
 
 
+def accuracies(rows: list[dict]) -> list[str]:
+    """The sentences on accuracy."""
+    return [said for said in conclusions(rows) if "accuracy is" in said or "accuracy of" in said]
+
+
+def test_series_of_other_units_are_told_apart():
+    """A later one used to take the place of the one before it."""
+    steps = (20, 98.9, 0.5), (40, 90.0, 0.001)
+    units = "4x4", "2:4", "weight"
+    rows = [TRAINED, *(row for unit in units for row in series(*steps, granularity=unit)[1:])]
+    said = accuracies(rows)
+    for name, sentence in zip(("network (apoz, 4x4)", "network (apoz, 2:4)", "weights (apoz)"),
+                              said, strict=True):  # fmt: skip
+        assert sentence.startswith(f"Up to 20 % of the {name} the accuracy is not")
+
+
+@pytest.mark.parametrize("named", ["variant", "file"])
+def test_variants_of_other_folders_are_no_steps_of_one_series(named):
+    def of(folder: str, *steps: tuple[float, float, float]) -> list[dict]:
+        return [{**row, named: f"{folder}/{row['variant']}"} for row in series(*steps)[1:]]
+
+    one, two = of("a", (40, 98.9, 0.5)), of("b", (60, 65.0, 1e-9))
+    said = accuracies([TRAINED, *one, *two])
+    assert [text.split(" of ")[0] for text in said] == ["The accuracy"] * 2
+    more = [*one, *of("a", (60, 98.8, 0.4)), *two, *of("b", (80, 60.0, 1e-9))]
+    first, second = accuracies([TRAINED, *more])
+    assert first.startswith("Up to 60 % of the channels (apoz, a), the most that was tried")
+    assert second.startswith("Already at 60 % of the channels (apoz, b)")
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"), [(("x/a", "y/b"), ("a", "b")), (("x/a", "y/a"), ("x/a", "y/a"))]
+)
+def test_folders_are_named_as_short_as_sets_them_apart(folders, names):
+    rows = [
+        {**row, "file": f"{folder}/{row['variant']}.h5"}
+        for folder in folders
+        for row in series((20, 98.9, 0.5), (40, 98.9, 0.5))[1:]
+    ]
+    said = accuracies([TRAINED, *rows])
+    assert [f"(apoz, {name})" in text for name, text in zip(names, said, strict=True)] == [True] * 2
+
+
 def test_where_the_attention_moves_to():
     rows = series((20, 99.0, 1.0), (40, 99.0, 1.0), (60, 99.0, 1.0))
     rows[0] = {**rows[0], "attention_nm": 700.0}

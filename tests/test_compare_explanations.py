@@ -342,3 +342,112 @@ def test_variants_of_a_scene_are_explained_in_bands(space):
         maps_of = [attribute("gradient", each.network, own, classes=1).maps @ axes for each in pair]
         wanted = MEASURES["spearman"](*maps_of)
         assert found.similarities[0].value.value == pytest.approx(wanted.mean(), abs=1e-3)
+
+
+# In which space
+
+
+def scaled(scaling: str = "standard", *, away: float = 0.0, channels: int = 8):
+    """A subject with samples of one scene under a scaling, its offsets moved by so many scales."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from hsi import bands
+    from hsi.compare.subjects import Subject
+    from hsi.patches import Patches
+    from hsi.samples import Samples
+    from hsi.scene import Scene
+    from hsi.split import make_split
+
+    labels = np.tile(np.repeat([1, 2, 3], 4), (12, 1))
+    cube = np.random.default_rng(12).normal(100, 30, (12, 12, channels)).round()
+    scene = Scene("tiny", cube, labels, wavelengths=WAVES[:channels])
+    split = make_split(scene, method="random", patch_size=5, seed=0)
+    fitted = bands.fit(cube, split.train, scaling=scaling)
+    fitted = replace(fitted, offset=fitted.offset + away * fitted.scale)
+    samples = Samples(scene, split, fitted, Patches(bands.apply(fitted, cube), 5))
+    name = f"{scaling} {away:g} {channels}"
+    return Subject(Path(f"{name}.h5"), name, samples.patches, samples=samples)
+
+
+@pytest.mark.parametrize(
+    ("other", "space"),
+    [
+        ({}, "bands"),
+        ({"away": 0.01}, "bands"),  # of another split
+        ({"away": 0.2}, "counts"),
+        ({"scaling": "none"}, "counts"),  # a file that takes counts
+        ({"scaling": "minmax"}, "counts"),
+        ({"scaling": "none", "channels": 6}, "bands"),  # shares no space with the first anyway
+    ],
+)
+def test_other_scalings_have_only_the_counts_in_common(other, space):
+    from hsi.compare.explained import common_space
+
+    samples = [subject.samples for subject in (scaled(), scaled(**other))]
+    assert common_space(samples) == space
+    assert common_space([None, None]) == "bands"
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """Look into subjects without a network: what is explained, and what is then compared."""
+    from hsi.compare import inside
+    from hsi.compare.explained import Explained
+    from hsi.compare.explanations import ExplanationComparison
+    from hsi.compare.subjects import Common
+
+    spaces, compared = [], []
+
+    def explained_samples(variant, source, keys, *, samples, name, space):
+        spaces.append(space)
+        nothing = samples.preparation.offset if space == "counts" else None
+        return Explained(name, variant, source.gather(keys), nothing=nothing)
+
+    def compare_explanations(first, others, **given):
+        compared.append((first, *others, given["retrained"]))
+        return [ExplanationComparison(first.name, o.name, (o,), (), np.zeros(3)) for o in others]
+
+    monkeypatch.setattr(inside, "explained_samples", explained_samples)
+    monkeypatch.setattr(inside, "compare_explanations", compare_explanations)
+    monkeypatch.setattr(inside, "open_subjects", lambda subjects, common: [None] * len(subjects))
+
+    def look(subjects, retrained=None):
+        found = inside.look_inside(
+            subjects, [None] * len(subjects), Common(np.array([30, 55, 80]), None),
+            ["explanations"], retrained=retrained,
+        )  # fmt: skip
+        return found, spaces, compared
+
+    return look
+
+
+def test_variants_of_other_scalings_are_explained_in_counts_from_one_baseline(looked):
+    subjects = [scaled(), scaled("none"), scaled("minmax")]
+    found, spaces, compared = looked(subjects, scaled())
+    assert spaces == ["counts"] * 4
+    for network in compared[0]:
+        np.testing.assert_array_equal(network.nothing, subjects[0].samples.preparation.offset)
+        assert list(network.baseline_of("integrated_gradient")) == ["baseline"]
+        assert network.baseline_of("gradient") == {}
+    assert "explained in the counts of the sensor" in found.notes[0]
+    found, spaces, compared = looked([scaled(), scaled()])
+    assert spaces[4:] == ["bands"] * 2
+    assert compared[1][0].nothing is None
+    assert compared[1][0].baseline_of("integrated_gradient") == {}
+    assert found.notes == ()
+
+
+def test_what_takes_other_bands_is_left_out_with_a_note(looked):
+    """And the others keep their place."""
+    narrow, same = scaled(channels=6), scaled(away=0.01)
+    found, _, compared = looked([scaled(), narrow, same], scaled(channels=7))
+    first, other, floor = compared[0]
+    assert (first.name, other.name, floor) == (scaled().name, same.name, None)
+    assert [bool(each.similarities) for each in found.explanations] == [False, True]
+    assert [each.second for each in found.explanations] == [narrow.name, same.name]
+    said = "left out: its samples are 5 x 5 x {}, those of standard 0 8 5 x 5 x 8"
+    assert all(note.endswith(said.format(n)) for note, n in zip(found.notes, (7, 6), strict=True))
+    found, _, compared = looked([scaled(), narrow])
+    assert len(compared) == 1
+    assert found.tables() == []

@@ -10,7 +10,7 @@ import pytest
 import tf_keras as keras
 
 from hsi.compress.calls import walk
-from hsi.compress.compensation import compensate, emitted_means
+from hsi.compress.compensation import compensate, emitted_means, stand_in_means
 from hsi.compress.cost import parameters
 from hsi.compress.criteria.kernels import producing_kernel
 from hsi.compress.graph import channel_groups
@@ -255,6 +255,10 @@ def test_means_are_what_each_tap_reads() -> None:
         assert list(means) == ["b", "d"]
         np.testing.assert_allclose(means["b"], expected, rtol=1e-5)
         np.testing.assert_allclose(means["d"], flat, rtol=1e-5)
+    stand_in = stand_in_means(model)
+    assert {n: ones.shape for n, ones in stand_in.items() if n != "a"} == {
+        n: found.shape for n, found in means.items()
+    }
     assert list(emitted_means(model, ["b"], batches(x))) == ["d"]
     assert emitted_means(model, [], []) == {}
 

@@ -24,6 +24,7 @@ from hsi.pipeline.choices import (
     shared_epochs,
     students_of,
 )
+from hsi.pipeline.quantizing import _wanted
 
 
 def choose(*arguments: str):
@@ -48,6 +49,31 @@ def choose(*arguments: str):
 def test_a_choice_takes_the_place_of_the_methods(arguments, expected):
     choice = pruning_of(choose(*arguments))
     assert (choice.criterion, choice.granularity, choice.scope, choice.schedule) == expected
+
+
+BUDGETED = "trained_pruned_model_bytes-100k.h5"
+OTHER = "trained_pruned_model_macs-30%.h5"
+FOLDED = "trained_pruned_model_bytes-100k_folded.h5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], [(BUDGETED, "float32")]),
+        (["--quantize"], [("trained_model.h5", "dynamic"), ("trained_model.h5", "int8"),
+                          (BUDGETED, "float32")]),
+        (["--quantize_pruned_models"], [(BUDGETED, "dynamic"), (BUDGETED, "int8"),
+                                        (OTHER, "dynamic"), (OTHER, "int8")]),
+        (["--fold"], [(BUDGETED, "float32")]),
+        (["--quantize_pruned_models", "--fold"],
+         [(BUDGETED, "dynamic"), (OTHER, "dynamic"), (OTHER, "int8"), (FOLDED, "dynamic"),
+          (FOLDED, "int8")]),
+    ],
+)  # fmt: skip
+def test_the_file_that_a_budget_was_measured_on_is_written(arguments, expected):
+    asked = choose("--target", "bytes=100k,macs=30%", "--quantization", "dynamic,int8", *arguments)
+    files = ["trained_model.h5", BUDGETED, OTHER, "quantized_model_int8.tflite"]
+    assert _wanted(asked, files + [FOLDED] * ("--fold" in arguments)) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,6 @@ def test_files_right_on_as_many_pixels_are_told_apart_by_their_loss_and_then_by_
     assert chosen(smaller, as_sure, better) is better
 
 
-def test_cross_entropy_is_what_it_is_defined_to_be_down_to_the_step_of_an_int8_file():
-    probabilities = np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [1.0, 0.0, 0.0]], np.float32)
-    wanted = -(np.log(0.5) + np.log(0.7) + np.log(1 / 256)) / 3
-    found = candidates.cross_entropy(probabilities, np.array([0, 2, 1]))
-    assert found == pytest.approx(wanted, rel=1e-6)
-    assert candidates.cross_entropy(np.eye(3), np.arange(3)) == 0
-
-
 def test_test_pixels_choose_nothing():
     files = many(3)
     times = {1: {c.file: float(c.bytes) for c in files}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from test_generate import make_scene, one_line_error
 from hsi.cli import main as verbs
 from hsi.cli.generate import main
 from hsi.deploy.variant import load_variant
-from hsi.errors import DataError, SettingsError
-from hsi.pipeline import generate
+from hsi.errors import DataError, OutputError, SettingsError
+from hsi.pipeline import bits, generate
 from hsi.pipeline.bits import COLUMNS, study_bits
 from hsi.pipeline.job import on_counts, samples_of
 from hsi.results import read_rows
@@ -186,6 +187,24 @@ def test_bits_are_swept_on_the_samples_of_the_run(run: Run) -> None:
         assert float(rows[-1]["agreement"]) > 98
         assert float(rows[3]["overflowed"]) > 0 == float(rows[-1]["overflowed"])
         assert found.figure.is_file()
+
+
+@pytest.mark.parametrize("place", ["figures", "figures/any"])
+def test_bits_of_a_run_that_cannot_be_written_are_not_simulated(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder can be made, or no file in it; permissions would not hold for root."""
+    Run(tmp_path, {}).save(settings=Settings("cao").of_the_result(), variants={})
+    (tmp_path / PREPARED).touch()
+    if place == "figures":
+        (tmp_path / place).touch()
+    else:
+        refused = OSError(13, "Permission denied")
+        monkeypatch.setattr(bits.tempfile, "TemporaryFile", Mock(side_effect=refused))
+    monkeypatch.setattr(bits, "samples_of", Mock())
+    monkeypatch.setattr(bits, "_swept", Mock(side_effect=AssertionError("simulated")))
+    with pytest.raises(OutputError, match=r"figures: cannot be written: .*; .*copy it"):
+        study_bits(tmp_path / PREPARED, say=lambda line: None)
 
 
 @pytest.mark.parametrize(

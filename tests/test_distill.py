@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
 from hsi.compress.distill import Distillation
-from hsi.errors import SettingsError
+from hsi.deploy import variant
+from hsi.errors import ModelError, SettingsError
 from hsi.parts import Part
 from hsi.patches import Patches, turned
+from hsi.pipeline.job import Job
+from hsi.settings import Settings
 from hsi.train import train
 
 RNG = np.random.default_rng(0)
@@ -61,6 +67,137 @@ def test_a_certain_teacher_leaves_a_finite_loss():
         value = distillation.loss(tf.constant(targets), tf.nn.softmax(logits))
     assert np.isfinite(value.numpy()).all()
     assert np.isfinite(tape.gradient(value, logits).numpy()).all()
+
+
+def by_hand(objective: Distillation, targets: np.ndarray, logits: tf.Tensor) -> tf.Tensor:
+    """The loss by definition, on logits."""
+    soft, hot = (tf.nn.log_softmax(x / objective.temperature) for x in (targets[:, 1:], logits))
+    apart = tf.reduce_sum(tf.exp(soft) * (soft - hot), axis=1)
+    wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(targets[:, 0].astype(int), logits)
+    return objective.share * objective.temperature**2 * apart + (1 - objective.share) * wrong
+
+
+def flattened(logits: tf.Tensor) -> tf.Tensor:
+    """The softmax of a map of one position, as a convolution may end in."""
+    return tf.reshape(tf.nn.softmax(logits[:, None, None]), (-1, logits.shape[1]))
+
+
+@pytest.mark.parametrize("end", [tf.nn.softmax, flattened])
+@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
+def test_a_student_that_is_sure_and_wrong_has_a_gradient(share, end):
+    """In a compiled step, as training is; float32 has no probability over a gap above 103."""
+    gaps = np.array([3, 20, 40, 150, 1e4], np.float32)
+    objective = Distillation(lambda x: np.tile([0.01, 0.98, 0.01], (len(x), 1)), 4.0, share)
+    targets = objective.targets(np.zeros((5, 1)), np.ones(5, int)).astype(np.float32)
+
+    @tf.function
+    def found(logits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        scores = end(logits)
+        losses = objective.loss(tf.constant(targets), scores)
+        expected = by_hand(objective, targets, logits)
+        right = objective.accuracy(tf.constant(targets), scores)
+        gradients = (tf.gradients(x, logits)[0] for x in (losses, expected))
+        return losses, expected, *gradients, right
+
+    logits = np.stack([gaps, np.zeros(5), np.zeros(5)], axis=1).astype(np.float32)
+    losses, expected, slopes, slopes_expected, right = (x.numpy() for x in found(logits))
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(slopes, slopes_expected, rtol=1e-5, atol=1e-6)
+    assert (slopes[:, 1] < -0.9).all()  # towards the class
+    assert not right.any()
+
+
+def test_keras_hands_over_what_the_loss_needs():
+    """Cross-entropy alone is Keras's own, also where no probability is left."""
+    inputs = np.array([[300.0, 0, 0], [0, 300, 0], [0, 2, 1]], np.float32)
+    objective = Distillation(lambda x: np.full((len(x), 3), 1 / 3), share=0.0)
+    targets = objective.targets(inputs, np.array([1, 1, 1]))
+    student = keras.Sequential([keras.Input((3,)), keras.layers.Softmax()])
+    losses = []
+    for loss, wanted in ((objective.loss, targets), ("sparse_categorical_crossentropy", [1] * 3)):
+        student.compile(loss=loss)
+        losses.append(student.test_on_batch(inputs, np.array(wanted)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[0] > 100
+
+
+def ending(kind: str) -> keras.Model:
+    """A network of one input (1, 1, 3) that ends in some way."""
+    inputs = keras.Input((1, 1, 3))
+    x = keras.layers.Flatten()(inputs)
+    if kind == "pooled":
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 1)(inputs))
+    elif kind == "added":
+        x = keras.layers.Add()([keras.layers.Dense(3)(x), x])
+    else:
+        x = keras.layers.Dense(3, activation=kind)(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("kind", ["linear", "pooled", "added", "softmax"])
+def test_a_teacher_may_end_in_logits(kind):
+    network = ending(kind)
+    teacher = variant.Variant(
+        Path("teacher.h5"), input_shape=(1, 1, 3), classes=3, network=network,
+        forward=lambda x: network(x).numpy(),
+    )  # fmt: skip
+    inputs = RNG.normal(size=(9, 1, 1, 3)).astype(np.float32)
+    answers = teacher(inputs)
+    taught = Distillation(teacher).targets(inputs, np.zeros(9, int))[:, 1:]
+    expected = answers if kind == "softmax" else softmax(answers)
+    np.testing.assert_allclose(np.exp(taught), expected, rtol=1e-5)
+
+
+def test_a_teacher_of_logits_may_be_sure():
+    teacher = variant.Variant(
+        Path("teacher.h5"), input_shape=(1, 1, 3), classes=3, network=ending("linear"),
+        forward=lambda x: np.array([[90, 0, 0]], np.float32),
+    )  # fmt: skip
+    taught = Distillation(teacher).targets(np.zeros((1, 1, 1, 3)), np.zeros(1, int))
+    np.testing.assert_allclose(taught, [[0, 0, -90, -90]], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[[-1.6, 0.4, 2.2]], [[0.9, 0.8, 0.1]], [[0.2, 0.3, 0.5], [0, 0, 0]], [[np.nan, 0.5, 0.5]]],
+    ids=["logits", "sigmoids", "nothing", "no number"],
+)
+def test_other_scores_teach_nothing(answers):
+    objective = Distillation(lambda x: np.array(answers, np.float32))
+    with pytest.raises(ModelError, match=r"^teacher: expected class probabilities.*softmax\.$"):
+        objective.targets(np.zeros((len(answers), 1)), np.zeros(len(answers), int))
+
+
+@pytest.mark.parametrize("classes", [2, 16, 200])
+def test_probabilities_in_eight_bits_teach(classes):
+    rounded = np.round(256 * softmax(RNG.normal(0, 3, (50, classes)))).clip(0, 255) / 256
+    taught = Distillation(lambda x: rounded).targets(np.zeros((50, 1)), np.zeros(50, int))
+    assert np.isfinite(taught).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "words"),
+    [
+        ((5, 5, 30), 4, "takes 5 x 5 x 30, but farm gives 7 x 7 x 30"),
+        ((7, 7), 4, "takes 7 x 7, but"),
+        ((7, 7, 30), 6, "tells 6 classes apart, farm has 4"),
+        ((7, 7, 30), 4, None),
+        ((None, None, 30), 4, None),
+    ],
+)
+def test_a_teacher_takes_the_samples_and_knows_their_classes(shape, classes, words, monkeypatch):
+    teacher = variant.Variant(
+        Path("other.h5"), input_shape=shape, classes=classes, forward=lambda x: x
+    )
+    monkeypatch.setattr(variant, "load_variant", lambda path, threads: teacher)
+    samples = SimpleNamespace(name="farm", classes=4, patches=SimpleNamespace(shape=(7, 7, 30)))
+    settings = Settings("cao", teacher="other.h5")
+    job = Job(None, settings, samples, None, print, Path())  # type: ignore[arg-type]
+    if words is None:
+        assert job.teaching().teacher is teacher
+        return
+    with pytest.raises(ModelError, match=f"teacher other.h5: {words}"):
+        job.teaching()
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"share": 1.5}, {"share": -0.1}])

@@ -10,17 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 
+from hsi import runs
 from hsi.cli.generate import main, parse
-from hsi.errors import SettingsError
-from hsi.pipeline.job import samples_of
+from hsi.data_paths import absolute, absolute_spec
+from hsi.errors import DataError, OutputError, SettingsError
+from hsi.pipeline.job import Job, data_run, open_earlier_job, open_job, samples_of
 from hsi.results import COLUMNS
-from hsi.runs import open_run
+from hsi.runs import Run, is_of, open_run
 
 TIMINGS = {"latency_ms", "latency_low", "latency_high"}
 
@@ -484,7 +487,6 @@ def test_the_commands_to_try_next_can_be_pasted(tmp_path: Path) -> None:
     import shlex
 
     from hsi.cli.tables import next_commands
-    from hsi.runs import Run
 
     words = ["cao", "--dataset", "my scene.mat:cube", "--split", "random", "--classes", "4,9"]
     settings = parse(words)
@@ -492,3 +494,236 @@ def test_the_commands_to_try_next_can_be_pasted(tmp_path: Path) -> None:
     command = shlex.split(next_commands(Run(tmp_path / "a run", record))[-1])
     assert command[:2] == ["python", "generate_model.py"]
     assert parse(command[2:]) == parse([*words, "--prune", "--quantize"])
+
+
+# where a run finds its data and files again
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def begin(*words: str) -> Job:
+    """A run of a baseline: its samples are opened and recorded, nothing is fitted."""
+    return open_job(parse(["knn", "--split", "random", *words]), say=quiet)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the small scene as cube.npy and truth.npy, and two maps of it."""
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    cube, labels = make_scene()
+    drawn = np.random.default_rng(0).random(labels.shape) < 0.3
+    np.save(folder / "cube.npy", cube)
+    np.save(folder / "truth.npy", labels)
+    np.save(folder / "train.npy", np.where(drawn, labels, 0))
+    np.save(folder / "test.npy", np.where(drawn, 0, labels))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+SCENE = ("--dataset", "cube.npy", "--labels", "truth.npy")
+GIVEN = (*SCENE, "--split", "given", "--train_labels", "train.npy", "--test_labels", "test.npy")
+
+
+def as_before(run: Run) -> None:
+    """Make a run file what it was before paths were recorded apart."""
+    run.record.pop("paths", None)
+    run.save()
+
+
+@pytest.mark.parametrize("name", ["synthetic", "digits", "PaviaU"])
+def test_the_name_of_a_data_set_comes_before_a_folder_so_called(name: str, project: Path) -> None:
+    (project / name).mkdir()
+    assert absolute_spec(name) == name
+    assert absolute("labels", name) == str(project / name)  # labels are files
+    assert absolute_spec(f"folder:{name}") == f"folder:{project / name}"
+    (project / "none").touch()
+    assert absolute("weights", "none") == "none"
+
+
+@pytest.mark.parametrize("recorded", ["digits", "a project/digits"])
+def test_a_run_of_a_named_data_set_opens_beside_a_folder_so_called(
+    recorded: str, project: Path
+) -> None:
+    """Older runs recorded the folder, although they were of the data set."""
+    (project / "digits").mkdir()
+    known = recorded if recorded == "digits" else str(project.parent / recorded)
+    record = {"settings": {"dataset": "digits"}, "data": {"dataset": known}}
+    assert Run(project / "run", record).where("dataset") == "digits"
+
+
+def test_a_colon_in_a_path_is_no_key(project: Path) -> None:
+    (project / "12:30.npy").touch()
+    assert absolute_spec("12:30.npy") == str(project / "12:30.npy")
+    assert absolute_spec("cube.npy:a") == f"{project / 'cube.npy'}:a"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_given_split_is_found_from_every_folder(
+    older: bool, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin(*GIVEN, "--output", "run")
+    if older:
+        as_before(job.run)
+    monkeypatch.chdir(tmp_path)
+    found = samples_of(open_run(project / "run"), say=quiet)
+    np.testing.assert_array_equal(found.division["test"], job.samples.division["test"])
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_run_that_was_quantized_is_found_from_every_folder(
+    older: bool, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(*SCENE, "--output", "first")
+    words = ["knn", "--quantize_folder", "first", "--quantization", "int8", "--output"]
+    run = open_earlier_job(parse([*words, "second"]), say=quiet).run
+    if older:
+        as_before(run)
+    monkeypatch.chdir(tmp_path)
+    second = open_run(project / "second")
+    assert data_run(second).folder == project / "first"
+    assert second.settings.quantize_folder == str(project / "first")
+    assert samples_of(second, say=quiet).name == "cube"
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    project.rename(tmp_path / "renamed")
+    assert data_run(open_run(Path("../second"))).folder == tmp_path / "renamed" / "first"
+
+
+def test_another_run_in_the_place_of_the_quantized_one_is_refused(project: Path) -> None:
+    begin(*SCENE, "--output", "first")
+    words = ["knn", "--quantize_folder", "first", "--quantization", "int8", "--output", "second"]
+    open_earlier_job(parse(words), say=quiet)
+    (project / "first").rename(project / "kept")
+    begin(*SCENE, "--seed", "1", "--output", "first")
+    with pytest.raises(DataError, match="split"):
+        samples_of(open_run(Path("second")), say=quiet)
+
+
+@pytest.mark.parametrize("place", ["project", "above"])
+@pytest.mark.parametrize("given", ["relative", "absolute", "older"])
+def test_a_project_can_be_renamed(
+    given: str, place: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = SCENE
+    if given == "absolute":
+        scene = ("--dataset", str(project / "cube.npy"), "--labels", str(project / "truth.npy"))
+    run = begin(*scene, "--output", "run").run
+    if given == "older":
+        as_before(run)
+    new = tmp_path / "renamed"
+    project.rename(new)
+    monkeypatch.chdir(new if place == "project" else tmp_path)
+    output = new / "run"
+    assert samples_of(open_run(output), say=quiet).name == "cube"
+    again = begin(*scene, "--output", str(output), "--resume").run
+    assert again.record["data"]["dataset"] == str(new / "cube.npy")
+    assert again.record["paths"] == {"run": str(output)}
+
+
+def test_data_that_is_gone_is_named_by_the_recorded_path(project: Path) -> None:
+    begin(*SCENE, "--output", "run")
+    (project / "cube.npy").unlink()
+    with pytest.raises(DataError, match=f"^{project / 'cube.npy'}: no such file"):
+        samples_of(open_run(Path("run")), say=quiet)
+    np.save(project / "cube.npy", make_scene()[0] + 1)
+    with pytest.raises(DataError, match="has changed"):
+        samples_of(open_run(Path("run")), say=quiet)
+
+
+def test_a_run_that_goes_on_keeps_its_settings_and_finds_its_files(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As given they are compared with those of the run that training is taken from."""
+    (project / "teacher.h5").touch()
+    (project / "own.json").touch()
+    settings = parse(["cao", *SCENE, "--split", "random", "--output", str(project / "run")])
+    files = {"teacher": "teacher.h5", "plan": "own.json", "resume": True}
+    settings = replace(settings, **files)
+    assert open_job(settings, say=quiet).settings == settings
+    monkeypatch.chdir(tmp_path)
+    again = open_job(settings, say=quiet).settings
+    assert again.training_only() == settings.training_only()
+    assert again.teacher == str(project / "teacher.h5")
+    assert again.plan == str(project / "own.json")
+
+
+def test_a_finished_run_is_not_written_again(project: Path) -> None:
+    words = (*SCENE, "--output", "run", "--resume")
+    run = begin(*words).run
+    run.save(state="done")
+    as_before(run)
+    file = project / "run" / "run.json"
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    assert begin(*words).run.done
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+# folders of runs that begin
+
+
+def test_runs_that_begin_at_one_moment_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others make theirs after this one looked, just before it makes its own."""
+    monkeypatch.chdir(tmp_path)
+    make, theirs = Path.mkdir, []
+
+    def late(path: Path, *args: object, **options: object) -> None:
+        if path.parent.name == "outputs" and len(theirs) < 2:
+            theirs.append(path.name)
+            os.makedirs(path)
+        make(path, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    settings = parse(["knn", "--dataset", "synthetic"])
+    mine = runs.start(settings, data="synthetic")
+    assert theirs == ["knn_synthetic", "knn_synthetic-2"]
+    assert mine.folder == Path("outputs/knn_synthetic-3")
+    assert runs.start(settings, data="synthetic").folder == Path("outputs/knn_synthetic-4")
+
+
+def test_a_folder_that_was_asked_for_is_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".run.77.part.json").touch()  # a first write that was cut off
+    settings = parse(["knn", "--dataset", "synthetic", "--output", str(tmp_path / "empty")])
+    assert runs.start(settings, data="synthetic").path("run.json").is_file()
+    with pytest.raises(OutputError, match="exists already"):
+        runs.start(settings, data="synthetic")
+    settings = replace(settings, output=str(tmp_path / "new"))
+    make = Path.mkdir
+
+    def late(path: Path, *args: object, **options: object) -> None:
+        os.makedirs(path)
+        make(path, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with pytest.raises(OutputError, match="exists already"):
+        runs.start(settings, data="synthetic")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_run_of_a_version_with_fewer_options_is_a_run_of_their_defaults(project: Path) -> None:
+    """A new option must not make finished runs of a study look like others, to be done again."""
+    run = begin(*SCENE, "--output", "run").run
+    wanted = run.settings
+    before = {k: v for k, v in run.record["settings"].items() if k != "distill_from"}
+    run.save(settings=before)
+    older = open_run(Path("run"))
+    assert is_of(older, wanted.of_the_result())
+    assert not is_of(older, replace(wanted, distill_from="best").of_the_result())
+    assert begin(*SCENE, "--output", "run", "--resume").run.record["settings"] == before
+    with pytest.raises(SettingsError, match="was started with distill_from = None, now it is best"):
+        begin(*SCENE, "--output", "run", "--resume", "--distill_from", "best")
+
+
+def test_a_training_shared_by_cells_is_named_by_what_is_no_default() -> None:
+    settings = parse(["cao", *SCENE, "--seed", "3"])
+    assert settings.not_by_default() == {
+        "model": "cao",
+        **{name: getattr(settings, name) for name in ("dataset", "labels", "seed")},
+    }

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tf_keras as keras
 from tf_keras import layers
+from tflite_maker import Maker
 
+from hsi.compare.cost import cost_of
 from hsi.compress.cost import macs
 from hsi.compress.quantize import quantize
 from hsi.compress.quantize.converter import convert
-from hsi.deploy.differentiable.flatbuffer import parse
 from hsi.deploy.islands import float_islands, float_summary, float_weights, macs_of
 from hsi.errors import ModelError
 
@@ -79,7 +80,7 @@ def test_the_line_names_them(mixed, tmp_path):
 def test_the_same_network_in_planes_has_none(solid, mode):
     model, samples = solid
     content = quantize(model, mode, calibration=samples)
-    assert sum(macs_of(parse(content)).values()) == macs(model), "each plane counts"
+    assert sum(macs_of(content).values()) == macs(model), "each plane counts"
     assert float_islands(content) == []
     assert float_summary(content).startswith(f"{mode} file: all ")
     assert float_weights(content) == []
@@ -113,7 +114,90 @@ def files(varied) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("mode", ["float32", "int8", "int4"])
 def test_multiply_accumulates_are_those_of_the_model(varied, files, mode):
-    assert sum(macs_of(parse(files[mode])).values()) == macs(varied[0])
+    assert sum(macs_of(files[mode]).values()) == macs(varied[0])
+
+
+def after_a_reshape() -> tuple[bytes, list[int]]:
+    """Sixteen positions that the file does not record, in front of a convolution."""
+    made = Maker()
+    x = free(made, (1, 4, 4, 6), (-1, 4, 4, 6))
+    row = free(made, (1, 1, 1, 6), (-1, 1, -1, 6))
+    made.operator("RESHAPE", [x, whole(made, [-1, 1, 16, 6])], [row])
+    y = free(made, (1, 1, 1, 5), (-1, 1, -1, 5))
+    window = {"table": "Conv2DOptions", "strideW": 1, "strideH": 1}
+    window |= {"dilationWFactor": 1, "dilationHFactor": 1, "padding": VALID}
+    made.operator("CONV_2D", [row, real(made, 5, 1, 3, 6), real(made, 5)], [y], **window)
+    scores = dense(made, y, 70, 24)
+    return made.bytes([x], [scores]), [14 * 5 * 3 * 6, 70 * 24]
+
+
+def after_a_transposed_convolution() -> tuple[bytes, list[int]]:
+    made = Maker()
+    x = free(made, (1, 1, 9, 16), (-1, 1, 9, 16))
+    y = free(made, (1, 1, 1, 1), (-1, 1, -1, -1))
+    stride = {"table": "TransposeConvOptions", "strideW": 2, "strideH": 1, "padding": SAME}
+    made.operator(
+        "TRANSPOSE_CONV", [whole(made, [1, 1, 18, 5]), real(made, 5, 1, 3, 16), x], [y], **stride
+    )
+    scores = dense(made, y, 90, 4)
+    return made.bytes([x], [scores]), [9 * 3 * 5 * 16, 90 * 4]
+
+
+def product_of_matrices() -> tuple[bytes, list[int]]:
+    made = Maker()
+    x, y = free(made, (1, 6, 5), (-1, 6, 5)), free(made, (1, 5, 4), (-1, 5, 4))
+    table = {"table": "BatchMatMulOptions", "adjX": True}
+    made.operator("BATCH_MATMUL", [x, real(made, 1, 6, 4)], [y], **table)
+    return made.bytes([x], [y]), [5 * 6 * 4]
+
+
+SAME, VALID = 0, 1
+
+
+def free(made: Maker, shape: tuple[int, ...], signature: tuple[int, ...]) -> int:
+    index = made.tensor(shape)
+    made.graph.tensors[index].shapeSignature = list(signature)
+    return index
+
+
+def real(made: Maker, *shape: int) -> int:
+    return made.constant(np.ones(shape, np.float32))
+
+
+def whole(made: Maker, values: list[int]) -> int:
+    return made.constant(np.array(values, np.int32))
+
+
+def dense(made: Maker, x: int, inputs: int, units: int) -> int:
+    flat, y = free(made, (1, inputs), (-1, inputs)), free(made, (1, units), (-1, units))
+    made.operator("RESHAPE", [x, whole(made, [-1, inputs])], [flat])
+    kernel = [real(made, units, inputs), real(made, units)]
+    made.operator("FULLY_CONNECTED", [flat, *kernel], [y], table="FullyConnectedOptions")
+    return y
+
+
+@pytest.mark.parametrize(
+    "make", [after_a_reshape, after_a_transposed_convolution, product_of_matrices]
+)
+def test_sizes_that_the_file_leaves_open_are_those_of_a_run(make):
+    content, expected = make()
+    assert list(macs_of(content).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("signature", "reshaped", "said"),
+    [((-1, -1, 6), [-1, 6], "expected a fixed size"), ((-1, 4, 6), [-1, 7], "does not run")],
+)
+def test_what_cannot_be_counted_is_no_number(signature, reshaped, said, tmp_path):
+    made = Maker()
+    x = free(made, (1, 4, 6), signature)
+    y = free(made, (1, reshaped[1]), (-1, reshaped[1]))
+    made.operator("RESHAPE", [x, whole(made, reshaped)], [y])
+    path = made.write(tmp_path / "model.tflite", [x], [y])
+    with pytest.raises(ModelError, match=said):
+        macs_of(path)
+    found = cost_of(path)
+    assert (found.macs, found.parameters) == (None, 0)
 
 
 def test_an_activation_can_be_an_island(files):

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as reference
 from scipy.stats import binom, binomtest
 
-from hsi.metrics import accuracy, confusion_matrix, mcnemar, wilson_interval
+from hsi.metrics import accuracy, confusion_matrix, cross_entropy, mcnemar, wilson_interval
 
 
 def random_labels(seed: int, *, classes: int = 7, count: int = 400) -> tuple:
@@ -113,3 +113,10 @@ def test_mcnemar_of_equal_answers_is_one_and_of_a_clear_difference_small():
     right = np.array([True] * 30 + [False] * 10)
     assert mcnemar(right, right) == 1.0
     assert mcnemar(np.ones(40, bool), right) == pytest.approx(2 * 0.5**10)
+
+
+def test_cross_entropy_is_what_it_is_defined_to_be_down_to_the_step_of_an_int8_file():
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [1.0, 0.0, 0.0]], np.float32)
+    wanted = -(np.log(0.5) + np.log(0.7) + np.log(1 / 256)) / 3
+    assert cross_entropy(probabilities, np.array([0, 2, 1])) == pytest.approx(wanted, rel=1e-6)
+    assert cross_entropy(np.eye(3), np.arange(3)) == 0

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import tf_keras as keras
 from test_surgery import Graph, cao, gap, randomise, samples
 
-from hsi.compress.compensation import emitted_means
+from hsi.compress.compensation import emitted_means, stand_in_means
 from hsi.compress.cost import macs, parameters
 from hsi.compress.graph import channel_groups
 from hsi.compress.plan.budget import Target, parse_target, plan_for
@@ -24,6 +25,8 @@ from hsi.compress.schedule import choose_channels, removal_order
 from hsi.compress.surgery import remove_channels
 from hsi.errors import DataError, ModelError, OutputError, SettingsError, UserError
 from hsi.models import FIELD, NETWORKS, network
+from hsi.pipeline.choices import Goal, Pruning
+from hsi.pipeline.planning import absolute, channel_plan, weight_plan
 
 L = keras.layers
 
@@ -253,7 +256,148 @@ def test_wrong_choices_are_refused(small: Any) -> None:
             removal_order(scores, groups, **options)
 
 
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("sizes", [(16, 16), (12, 20), (20, 13), (30, 8)])
+def test_every_layer_of_a_group_is_left_a_multiple(sizes: tuple[int, int], scope: str) -> None:
+    """a and b beside one another, c added to both: the group's multiple says nothing of a and b."""
+    inputs = L.Input((4, 4, 3))
+    a, b = (L.Conv2D(n, 1, name=name)(inputs) for n, name in zip(sizes, "ab", strict=True))
+    joined = L.Add()([L.Concatenate()([a, b]), L.Conv2D(sum(sizes), 1, name="c")(inputs)])
+    model = keras.Model(inputs, L.Dense(2, name="d")(L.Flatten()(joined)))
+    (group,) = channel_groups(model)
+    for seed in range(3):
+        scores = scores_of(model, np.random.default_rng(seed))
+        order = removal_order(scores, [group], scope=scope, round_to=8)
+        assert order.required == sum(size % 8 > 0 for size in sizes)
+        for packs in range(order.required, len(order.packs) + 1):
+            gone = set(order.removal(packs).get("a", ()))
+            left = {p.layer: len(set(p.channels) - gone) for p in group.producers}
+            assert all(count and count % 8 == 0 for count in left.values()), left
+            other = scores_of(model, np.random.default_rng(seed + 9))  # later, as layerwise asks
+            again, missing = choose_channels(other, [group], len(gone), round_to=8)
+            assert (len(again.get("a", ())), missing) == (len(gone), 0)
+        assert left == {"a": 8, "b": 8, "c": 16}
+
+
+def test_a_group_with_a_layer_that_cannot_be_rounded_stays_whole() -> None:
+    inputs = L.Input((4, 4, 3))
+    a, b = (L.Conv2D(n, 1, name=name)(inputs) for n, name in ((4, "a"), (28, "b")))
+    joined = L.Add()([L.Concatenate()([a, b]), L.Conv2D(32, 1, name="c")(inputs)])
+    model = keras.Model(inputs, L.Dense(2, name="d")(L.Flatten()(joined)))
+    scores = scores_of(model, np.random.default_rng(0))
+    groups = channel_groups(model)
+    assert removal_order(scores, groups, round_to=8).packs == ()
+    assert len(removal_order(scores, groups, round_to=4).packs) == 6  # of b alone
+    assert len(removal_order(scores, groups).packs) == 30
+
+
+# What a job plans
+
+
+def job_of(model: Any, **settings: Any) -> Any:
+    """As much of a job as its plans ask for."""
+    usual = {
+        "prune_dense": False, "keep": (), "round_to": 1, "min_channels": 1, "seed": 0,
+        "no_compensation": False, "compression_rates": (2,), "quantize_pruned_models": False,
+        "quantization": ("int8",),
+    }  # fmt: skip
+    x = samples(model, np.random.default_rng(0), 20)
+    batches = [(x, np.arange(20) % 3)]
+    return SimpleNamespace(
+        settings=SimpleNamespace(**{**usual, **settings}), training_batches=lambda: batches
+    )
+
+
+@pytest.mark.parametrize("goal", [Goal("60", 60), Goal("c", target=parse_target("channels=40%"))])
+def test_apoz_takes_channels_of_dense_layers_where_they_are_pruned(small: Any, goal: Goal) -> None:
+    choice = Pruning("apoz", "channel", "layer", "one_shot")
+    plan = channel_plan(job_of(small, prune_dense=True), choice, goal, small)
+    gone = {name: len(channels) for name, channels in plan.removal.items()}
+    assert sum(gone.values()) == pytest.approx(14, abs=1)
+    for name, channels in {"conv_1": 12, "conv_2": 7, "hidden": 5}.items():
+        assert abs(gone[name] - 0.6 * channels) <= 1
+    plan = channel_plan(job_of(small), choice, goal, small)
+    assert plan.removal.keys() == {"conv_1", "conv_2"}
+
+
+def test_kept_layers_count_in_no_step_of_a_schedule(small: Any) -> None:
+    job, choice = job_of(small, keep=("conv_2",)), Pruning("l1", "channel", "global", "iterative")
+    goals = [Goal(share, target=parse_target(f"channels={share}%")) for share in ("75", "50")]
+    first = channel_plan(job, choice, goals[0], small)
+    target = absolute(job, goals[1].target, small)
+    second = channel_plan(job, choice, replace(goals[1], target=target), first.apply(small))
+    once = channel_plan(job, choice, goals[1], small)
+    by_percent = channel_plan(job, choice, Goal("50", 50), small)
+    assert first.removed + second.removed == once.removed == by_percent.removed == 6
+    with pytest.raises(SettingsError, match=r"nothing to prune: .* try --prune_dense"):
+        channel_plan(job_of(small, keep=("conv_1", "conv_2")), choice, goals[0], small)
+
+
+def test_a_measured_target_says_of_which_file(small: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hsi.pipeline.planning._measure", lambda job, target: None)
+    monkeypatch.setattr("hsi.pipeline.planning.plan_for", lambda *_, notes, **__: notes)
+    choice = Pruning("l1", "channel", "global", "one_shot")
+    for settings, mode in (({}, "float32"), ({"quantize_pruned_models": True}, "int8")):
+        job = job_of(small, **settings)
+        (said,) = channel_plan(job, choice, Goal("b", target=parse_target("bytes=60%")), small)
+        assert said.startswith(f"bytes: of the {mode} .tflite file, which a run with this target")
+        assert channel_plan(job, choice, Goal("m", target=parse_target("macs=60%")), small) == ()
+
+
+def test_weights_are_ranked_over_the_network_as_they_are() -> None:
+    model = keras.Sequential([L.Input((9,)), L.Dense(8, name="big"), L.Dense(8, name="small")])
+    rng = np.random.default_rng(0)
+    for name, low in (("big", 10), ("small", 1)):
+        layer = model.get_layer(name)
+        layer.kernel.assign(rng.uniform(low, 2 * low, layer.kernel.shape))
+    choice = Pruning("l1", "weight", "global", "one_shot")
+    plan = weight_plan(job_of(model), choice, Goal("40", 40), model)
+    assert plan.sparsity["big"] == 0
+    assert plan.sparsity["small"] == pytest.approx(0.4 * 136 / 64, abs=0.01)
+
+
 # Budgets
+
+
+def bare() -> Any:
+    """Layers without bias that nothing behind can take a constant from, and one that has a norm."""
+    inputs = L.Input((6, 6, 3))
+    x = L.Conv2D(8, 3, use_bias=False, activation="relu", name="a")(inputs)
+    y = L.Conv2D(6, 1, use_bias=False, activation="relu", name="b")(x)
+    x = L.Concatenate()([x, y])
+    x = L.SeparableConv2D(7, 3, use_bias=False, activation="relu", name="s")(x)
+    x = L.ReLU()(L.BatchNormalization()(L.Conv2D(5, 2, use_bias=False, name="c")(x)))
+    shared = L.Dense(4, use_bias=False, activation="relu", name="e")
+    x = L.Flatten()(shared(shared(L.Conv2D(4, 1, use_bias=False, name="t")(x))))
+    return keras.Model(inputs, L.Dense(2, use_bias=False, name="scores")(x))
+
+
+def barest() -> Any:
+    inputs = L.Input((1, 1, 2))
+    x = L.Conv2D(6, 1, use_bias=False, name="a")(inputs)
+    return keras.Model(inputs, L.Dense(9, use_bias=False, name="scores")(L.Flatten()(x)))
+
+
+@pytest.mark.parametrize(
+    ("build", "quantity"), [(bare, "parameters"), (barest, "parameters"), (barest, "bytes")]
+)
+def test_a_budget_holds_with_the_biases_of_compensation(build: Any, quantity: str) -> None:
+    rng = np.random.default_rng(11)
+    model = randomise(build(), rng)
+    scores = scores_of(model, rng)
+    plain = plan_for(model, scores, "parameters=60%")
+    limit = plain.table(model).parameters_left  # without biases it would just be met
+    target = f"{quantity}={limit}"
+    plan = plan_for(model, scores, target, measure=parameters, compensated=True)
+    made = plan.apply(model, means=stand_in_means(model))
+    assert parameters(made) <= limit
+    assert plan.removed > plain.removed
+    table = plan.table(model, compensated=True)
+    assert table.parameters_left == parameters(made) > plan.table(model).parameters_left
+    assert (table.macs_left, table.parameters) == (macs(made), parameters(model))
+    assert f"{parameters(made):,}" in plan.text(model, compensated=True)
+    for row in table.rows:
+        assert row.parameters_left == made.get_layer(row.layer).count_params()
 
 
 MEASURES = {
@@ -321,7 +465,9 @@ def test_dense_layers_go_only_where_asked_and_kept_layers_never(small: Any) -> N
     assert set(plan.removal) == {"conv_1", "conv_2", "hidden"}
     plan = plan_for(small, scores, "channels=60%", dense=True, keep=["conv_1", "scores"])
     assert "conv_1" not in plan.removal
-    assert plan.removed == 10  # 60 % of all 24 channels, kept ones too, are 14
+    assert plan.removed == 5  # 60 % of the 12 channels that may go, which are 7, stay
+    with pytest.raises(SettingsError, match="channels: there are none that may go"):
+        plan_for(small, scores, "channels=60%", keep=["conv_1", "conv_2"])
     with pytest.raises(SettingsError, match=r"layer to keep 'conv_3'.*Did you mean 'conv_2'\?"):
         plan_for(small, scores, "channels=60%", keep=["conv_3"])
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 from tf_keras import layers
 
 from hsi.compress.planar import CONVOLUTIONS, POOLS, in_planes, solid_layers
 from hsi.compress.quantize import quantize
+from hsi.compress.unrolled import unrolled
 from hsi.deploy.islands import float_islands
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError
@@ -101,6 +103,47 @@ def test_the_layers_in_question_are_named(network):
     assert set(solid_layers(network, kinds=POOLS)) == {"pool (MaxPooling3D)"}
     assert "twice (Conv3D)" in solid_layers(network, kinds=CONVOLUTIONS)
     assert len(solid_layers(network)) == 4
+
+
+def leaky(x):
+    """A tensor and a number by place, the tensor not always first."""
+    return 1.0 - tf.nn.leaky_relu(layers.Conv3D(2, 2, name="solid")(x), 0.6)
+
+
+def added(x):
+    return x + layers.Conv3D(2, 3, padding="same", name="solid")(x)
+
+
+def attended(x):
+    x = layers.Reshape((2, 12))(layers.Conv3D(2, (6, 6, 3), name="solid")(x))
+    return layers.MultiHeadAttention(2, 3)(x, 2 * x)
+
+
+def with_state(x):
+    x = layers.Reshape((2, 12))(layers.Conv3D(2, (6, 6, 3), name="solid")(x))
+    steps, state = layers.GRU(3, return_sequences=True, return_state=True)(x)
+    return layers.Concatenate()([layers.Flatten()(steps), state])
+
+
+def frozen(x):
+    """A nested model in a mode that is given by place."""
+    inner_in = keras.Input(CUBE)
+    norm = layers.BatchNormalization(name="norm")(layers.Conv3D(2, 2, name="solid")(inner_in))
+    return keras.Model(inner_in, norm, name="inner")(x, True)
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["in memory", "from a file"])
+@pytest.mark.parametrize("build", [leaky, added, attended, with_state, frozen])
+def test_all_arguments_of_a_call_are_passed_on(build, loaded, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(CUBE)
+    model = keras.Model(inputs, build(inputs))
+    if loaded:
+        save_model(model, tmp_path / "model.h5")
+        model = load_model(tmp_path / "model.h5")
+    assert_equal_in_planes(model)
+    samples = np.random.default_rng(0).normal(size=(2, *CUBE)).astype(np.float32)
+    np.testing.assert_allclose(unrolled(model)(samples), model(samples), atol=1e-5)
 
 
 def test_the_result_saves_and_loads(network, tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import itertools
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from test_generate import make_scene, one_line_error
 
 from hsi.cli import main
 from hsi.cli.generate import parse
+from hsi.metrics import mcnemar
+from hsi.parts import Part
 from hsi.report.packed import Block, pack, to_bytes, unpack
 from hsi.report.page import SCRIPTS
 from hsi.report.sentences import sentences
@@ -363,7 +367,8 @@ def test_a_study_shows_its_means_and_links_its_runs(tmp_path):
             cell = Cell(f"{criterion[:4]} {seed}", {"criterion": criterion, "seed": seed}, {})
             for place, item in enumerate(ROWS):
                 oa = 98 - 10 * place + seed
-                own = {**item, "cell": cell.name, "criterion": criterion, "seed": seed, "oa": oa}
+                own = {**item, "cell": cell.name, "seed": seed, "oa": oa}
+                own["set_criterion"] = criterion
                 numbers = {"bytes": float(item["bytes"]), "left": 50.0, "leakage": 10.0}
                 rows.append({name: v for name, v in own.items() if v != ""} | numbers)
     write_tables(tmp_path, rows, keys)
@@ -380,6 +385,82 @@ def test_a_study_shows_its_means_and_links_its_runs(tmp_path):
     shown = [float(given["data-raw"]) for _, given in page.tags if "data-raw" in given]
     assert shown == pytest.approx([line["oa"] for line in means], rel=1e-5)
     assert len(page.data()["lines"]) == len(means)
+
+
+@pytest.mark.parametrize("on_the_way", [True, False])
+def test_a_step_on_the_way_is_neither_drawn_nor_spoken_of(tmp_path, on_the_way):
+    from hsi.report.study import study_page
+    from hsi.study.tables import write_tables
+
+    keys = ("epochs", "schedule", "seed")
+    rows = []
+    for seed, (place, item) in itertools.product((0, 1), enumerate(ROWS)):
+        own = {name: value for name, value in item.items() if value != ""}
+        own |= {"cell": f"seed-{seed}", "set_schedule": "iterative", "seed": seed}
+        own |= {"set_epochs": 50, "epochs": 3 * place, "on_the_way": on_the_way and place == 1}
+        rows.append(own | {"oa": 90 + seed / 10 - 30 * (place == 2), "bytes": 9 - place})
+    write_tables(tmp_path, rows, keys)
+    page = Page(study_page(tmp_path, beside=tmp_path))
+    drawn = [item["variant"] for item in ROWS if not on_the_way or item["variant"] != "pruned_40"]
+    assert [line["variant"] for line in page.data()["lines"]] == drawn
+    assert {line["epochs"] for line in page.data()["lines"]} == {"50"}
+    assert page.data()["named"] == ["epochs", "schedule"]
+    said = "".join(page.texts)
+    best = "no variant stays within" if on_the_way else "is pruned_40, 90.0 %"
+    assert f"epochs 50, schedule iterative: {'no' if on_the_way else 'the'}" in said
+    assert best in said
+    assert ("Steps of an iterative schedule" in said) is on_the_way
+    assert page.texts.count("on the way") == on_the_way
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_p_is_against_the_first_row(elsewhere):
+    """Also where the files were tested against a model that is no row."""
+    from hsi.report import against
+
+    right = np.random.default_rng(0).random((3, 40)) < np.array([[0.9], [0.5], [0.8]])
+    test = Part(np.arange(40), np.ones(40, int))
+    samples = SimpleNamespace(part={"test": test}.get, patches=SimpleNamespace(gather=np.asarray))
+    opened = [
+        SimpleNamespace(
+            variant=lambda keys, own=own: np.stack([~own[keys], own[keys]], axis=1),
+            subject=SimpleNamespace(samples=samples),
+            label="",
+        )
+        for own in right
+    ]
+    rows = [row(f"m{k}", oa=90, mcnemar_p=0.9) for k in range(3)]
+    run = SimpleNamespace(settings=SimpleNamespace(quantize_folder="earlier"))
+    if not elsewhere:
+        rows[0]["mcnemar_p"] = ""
+        assert against.against_first(rows, []) is rows
+        assert against.notes(run, rows) == []
+        return
+    found = against.against_first(rows, opened)
+    p = [mcnemar(right[0], own) for own in right[1:]]
+    assert found[0]["mcnemar_p"] == ""
+    assert [float(item["mcnemar_p"]) for item in found[1:]] == pytest.approx(p, rel=1e-5)
+    assert all(item["mcnemar_p"] == "0.9" for item in rows)  # the page shows results.csv too
+    (note,) = against.notes(run, rows)
+    assert "m0" in note
+    assert "earlier" in note
+
+
+def test_methods_that_explain_no_variant_have_no_overlays():
+    from hsi.report.explained import Explained
+    from hsi.report.pictures import explaining, overlay_blocks
+
+    maps = np.arange(-4, 4, dtype=np.float32).reshape(2, 2, 2)
+    none = Explained("gradcam", (None, None), ("no", "no"), "relevance", "")
+    one = Explained("gradient", (None, maps), ("no", ""), "relevance", "")
+    assert overlay_blocks(none) == []
+    (block,) = overlay_blocks(one)
+    assert block.name == "attribution_gradient"
+    overlays = unpack(block)
+    assert not overlays[0].any()
+    assert overlays[1].tolist() == [[[-127, -95], [-64, -32]], [[0, 42], [85, 127]]]
+    assert explaining([none, one]) == [one]
+    assert explaining([none]) == [none]  # its reasons are on the page
 
 
 def test_a_table_that_is_no_study_is_one_line(tmp_path, capsys):

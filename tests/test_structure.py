@@ -18,7 +18,7 @@ LEVELS = (
     "download readers writers public_scenes synthetic catalog split patches bands images published "
     "image_sets",
     "models",
-    "settings",
+    "settings data_paths",
     "samples",
     "train predict sliding explain pretrain strategy baselines",
     "compress deploy",

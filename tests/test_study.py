@@ -30,7 +30,7 @@ from hsi.runs import open_run
 from hsi.settings import Settings
 from hsi.study.cells import LONGEST_NAME, Cell, cell_name, read_study
 from hsi.study.course import fine_tuned, rate_of
-from hsi.study.tables import averages, chance_of, study_rows
+from hsi.study.tables import averages, chance_of, study_rows, write_tables
 from tests.test_generate import make_scene, one_line_error
 
 GRID = """
@@ -210,6 +210,39 @@ def test_what_a_variant_has_cost(tmp_path, schedule, epochs, expected):
     assert chance_of([record]) == pytest.approx(60)  # six of ten test samples are of one class
 
 
+def test_settings_of_a_grid_and_results_of_the_same_name_both_have_a_column(tmp_path):
+    text = '[grid]\nepochs = [50, 100]\n[[cells]]\nmodel = "cao"\n[[cells]]\ncriterion = "apoz"\n'
+    study = read_study(write(tmp_path, text))
+    folders = [tmp_path / cell.name for cell in study.cells]
+    for folder in folders:
+        folder.mkdir()
+        record = {"settings": {"model": "cao"}, "variants": one_run("one_shot", [[6], [7]])}
+        (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    table, summary = write_tables(
+        tmp_path, study_rows(study.cells, folders, study.keys), study.keys
+    )
+    for path, key in ((table, "set_criterion"), (summary, "criterion")):
+        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        assert len(set(header)) == len(header)
+        lines = [dict(zip(header, row, strict=True)) for row in rows]
+        assert [line[key] for line in lines] == 10 * [""] + 10 * ["apoz"]
+        assert [line["set_epochs"] for line in lines] == 2 * (5 * ["50"] + 5 * ["100"])
+        assert [line["epochs"] for line in lines] == 4 * ["0", "6", "7", "7", "0"]
+        if path == table:
+            assert [line["criterion"] for line in lines] == 4 * ["", "l1", "l1", "l1", ""]
+
+
+def test_the_summary_says_which_steps_are_on_the_way(tmp_path):
+    rows = [
+        {"seed": seed, "variant": variant, "oa": 90.0, "on_the_way": variant == "pruned_50"}
+        for seed in (0, 1)
+        for variant in ("trained", "pruned_50")
+    ]
+    _, summary = write_tables(tmp_path, rows, ["seed"])
+    lines = list(csv.DictReader(summary.read_text(encoding="utf-8").splitlines()))
+    assert [line["on_the_way"] for line in lines] == ["0", "1"]
+
+
 def test_fine_tunings_that_share_their_epochs_are_one_training():
     settings = Settings("cao", prune=True, epochs_total=30, seed=7, patience=2)
     job = Job(None, settings, None, None, print, Path())  # type: ignore[arg-type]
@@ -226,15 +259,15 @@ def test_curves_against_the_rate():
     from hsi.plots.study import rate_curves
 
     lines = [
-        {"criterion": criterion, "variant": f"pruned_{rate}", "runs": 3, "oa": 90 - 10 * k,
+        {"set_epochs": epochs, "variant": f"pruned_{rate}", "runs": 3, "oa": 90 - 10 * k,
          "oa_half": 95.0 * (k == 2), "rate": rate, "on_the_way": rate == 3}
-        for criterion in ("l1", "random")
+        for epochs in (50, 100)
         for k, rate in enumerate((1.0, 2.0, 4.0, 3.0))
     ]  # fmt: skip
-    figure = rate_curves(lines, ["criterion"], chance=10.0)
+    figure = rate_curves(lines, ["set_epochs"], chance=10.0)
     (axes,) = figure.axes
     handles, labels = axes.get_legend_handles_labels()
-    assert labels == ["criterion l1", "criterion random"]
+    assert labels == ["epochs 50", "epochs 100"]
     for handle in handles:
         along, oa = handle.lines[0].get_data()
         assert np.log2(np.array(along, float)) == pytest.approx(

@@ -11,12 +11,14 @@ import tensorflow as tf
 import tf_keras as keras
 from ai_edge_litert.interpreter import Interpreter
 
-from hsi.compress.cost import macs, parameters
+from hsi.compare.cost import cost_of
+from hsi.compress.cost import known_macs, macs, parameters
 from hsi.compress.graph import channel_groups
 from hsi.compress.masking import mask_channels
 from hsi.compress.schedule import choose_channels, rank_channels
 from hsi.compress.surgery import flattened, remove_channels
 from hsi.errors import ModelError
+from hsi.models.mou import build as mou
 
 L = keras.layers
 
@@ -281,6 +283,96 @@ def test_macs_of_other_layers() -> None:
     assert macs(keras.Model(inputs, x)) == expected
 
 
+def inside(shape: tuple[int, ...], *layers: Any) -> Any:
+    return keras.Sequential([L.Input(shape), *layers])
+
+
+def attending(shape: tuple[int, ...], other: tuple[int, ...] | None = None, **options: Any) -> Any:
+    x = L.Input(shape)
+    y = L.Input(other) if other else x
+    return keras.Model([x, y] if other else x, L.MultiHeadAttention(3, 4, **options)(x, y))
+
+
+def mapped() -> Any:
+    return inside((6, 6, 3), L.Conv2D(2, 3), L.Flatten(), L.Dense(3))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: inside((7, 3), L.GRU(5)), 7 * 3 * (3 * 5 + 5 * 5)),
+        (lambda: inside((7, 3), L.LSTM(5, return_sequences=True)), 7 * 4 * (3 * 5 + 5 * 5)),
+        (lambda: inside((7, 3), L.SimpleRNN(5)), 7 * (3 * 5 + 5 * 5)),
+        (lambda: inside((7, 3), L.Bidirectional(L.LSTM(5))), 2 * 7 * 4 * (3 * 5 + 5 * 5)),
+        (
+            lambda: inside((7, 3), L.RNN([L.GRUCell(5), L.LSTMCell(4)])),
+            7 * (3 * (3 * 5 + 5 * 5) + 4 * (5 * 4 + 4 * 4)),
+        ),
+        (
+            lambda: inside((4, 6, 6, 3), L.ConvLSTM2D(5, 3)),
+            4 * (4 * 4) * (3 * 3 * 3 * 20 + 3 * 3 * 5 * 20),
+        ),
+        (
+            lambda: inside(
+                (4, 6, 6, 3),
+                L.TimeDistributed(L.Conv2D(2, 3)),
+                L.TimeDistributed(L.Flatten()),
+                L.LSTM(4),
+            ),
+            4 * 16 * 27 * 2 + 4 * 4 * (32 * 4 + 4 * 4),
+        ),
+        (lambda: inside((4, 6, 6, 3), L.TimeDistributed(mapped())), 4 * (16 * 27 * 2 + 32 * 3)),
+        (lambda: inside((9, 4), L.LocallyConnected1D(3, 2, strides=2)), 4 * 2 * 4 * 3),
+        (lambda: inside((5, 6), L.EinsumDense("abc,cde->abde", (None, 3, 4))), 5 * 6 * 3 * 4),
+        (lambda: inside((5, 6), L.EinsumDense("...x,xy->...y", 4)), 5 * 6 * 4),
+        (lambda: attending((5, 6)), 4 * 5 * 6 * 12 + 3 * 5 * 5 * (4 + 4)),
+        (
+            lambda: attending((5, 6), (8, 6), value_dim=2),
+            5 * 6 * 12 + 8 * 6 * 12 + 8 * 6 * 6 + 5 * 6 * 6 + 3 * 5 * 8 * (4 + 2),
+        ),
+        (
+            lambda: attending((2, 5, 6), attention_axes=2),
+            4 * 10 * 6 * 12 + 3 * 2 * 5 * 5 * (4 + 4),
+        ),
+        (lambda: inside((5,), L.Embedding(9, 3), L.PReLU(), L.Dense(2)), 5 * 3 * 2),
+    ],
+)
+def test_macs_of_layers_that_repeat_or_hold_others(make: Any, expected: int) -> None:
+    model = make()
+    assert macs(model) == known_macs(model) == expected
+
+
+def test_macs_of_mou_are_a_literal_loop() -> None:
+    """Three gates read a band and the 64 units before it, step by step; then the scores."""
+    bands, units, classes = 20, 64, 9
+    count = 0
+    for _ in range(bands):
+        for _gate in range(3):
+            count += 1 * units  # the band
+            count += units * units  # the units
+    count += bands * units * classes
+    model = mou((1, 1, bands), classes)
+    assert macs(model) == known_macs(model) == count
+
+
+class Unheard(keras.layers.Layer):
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (shape[-1], 4))
+
+    def call(self, x: Any) -> Any:
+        return x @ self.kernel
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_macs_of_a_layer_of_unknown_kind_are_not_known(wrapped: bool, tmp_path: Path) -> None:
+    model = inside((5, 3), L.TimeDistributed(Unheard()) if wrapped else Unheard(), L.Dense(2))
+    assert known_macs(model) is None
+    assert macs(model) == 5 * 4 * 2, "what is known"
+    file = tmp_path / "model.h5"
+    file.write_bytes(b"")
+    assert cost_of(file, network=model).macs is None
+
+
 def test_added_convolutions_are_one_group() -> None:
     inputs = L.Input((8, 8, 3))
     x = L.Conv2D(4, 1, name="a")(inputs)
@@ -309,6 +401,24 @@ def test_shared_layers_keep_the_same_channels() -> None:
     model = keras.Model(inputs, L.Dense(2)(L.Flatten()(joined)))
     assert [len(g.producers) for g in channel_groups(model)] == [2, 1]
     check(model, rng)
+
+
+@pytest.mark.parametrize("target", [(-1, 6), (16, -1), (16, 6)])
+def test_a_reshape_called_twice(target: tuple[int, int]) -> None:
+    """With a fixed last axis both calls keep the same channels; with -1 each has its own."""
+    inputs = L.Input((6, 6, 3))
+    reshape = L.Reshape(target)
+    made = [reshape(L.Conv2D(6, 3, activation="relu", name=name)(inputs)) for name in "ab"]
+    x = L.Concatenate()([L.Conv1D(4, 3, name=f"after_{k}")(y) for k, y in enumerate(made)])
+    model = keras.Model(inputs, L.Dense(2)(L.Flatten()(x)))
+    own = target[-1] == -1
+    one, *other = [g for g in channel_groups(model) if not g.name.startswith("after")]
+    assert (len(one.producers), len(other)) == ((1, 1) if own else (2, 0))
+    check(model, np.random.default_rng(0))
+    removal = {one.name: [0, 2], **{group.name: [1] for group in other}}
+    rng = np.random.default_rng(1)
+    smaller, masked = remove_channels(model, removal), mask_channels(model, removal)
+    assert gap(smaller, masked, samples(model, rng)) < 1e-5
 
 
 def test_nested_models_are_opened() -> None:

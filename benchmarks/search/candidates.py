@@ -115,7 +115,7 @@ class Cell:
 
     def _measured(self, path: Path, network: str, mode: str, *, folded: bool) -> Candidate:
         from hsi.deploy.variant import load_variant
-        from hsi.metrics import mcnemar
+        from hsi.metrics import cross_entropy, mcnemar
         from hsi.predict import scores
 
         forward = load_variant(path)
@@ -144,16 +144,6 @@ class Cell:
             100 * float(right["test"].mean()),
             p,
         )
-
-
-def cross_entropy(probabilities: np.ndarray, classes: np.ndarray) -> float:
-    """Mean of -ln p of the right class, in nats: (n, classes), (n,) -> one number.
-
-    No p counts as less than 1/256, the step in which int8 files say it: a file in float would
-    else lose by what an int8 file cannot even say.
-    """
-    right = probabilities[np.arange(len(classes)), classes]
-    return float(-np.log(np.clip(right, 1 / 256, 1)).mean())
 
 
 def facts_of(cell: Cell) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hsi.pipeline.choices import (
     LOW_RANK_METHODS,
     PRUNE_METHODS,
     SCHEDULES,
+    STUDENTS_TEACHERS,
     check_compression,
 )
 from hsi.settings import EPOCHS, OPTIONS, OWN, PRETRAININGS, QUANTIZATIONS, STRATEGIES, Settings
@@ -147,6 +148,12 @@ def _add_compression(parser: Parser) -> None:
         "distill",
         "networks that learn from the trained one, NAME or NAME:WIDTH, such as compact,cao_pooled",
         type=words,
+    )
+    add(
+        "distill_from",
+        "who teaches them, if not the teacher below: `trained`, or `best`, the one of the run's "
+        "trained and pruned networks with the least loss on validation samples",
+        choices=STUDENTS_TEACHERS,
     )
     add(
         "distill_epochs",

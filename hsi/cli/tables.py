@@ -54,7 +54,7 @@ def _cells(row: dict[str, Any], single: dict[str, Any], many: dict[str, Any]) ->
     return {
         "variant": row["variant"],
         "parameters": f"{row['parameters']:,}",
-        "MACs": f"{row['macs']:,}",
+        "MACs": "n/a" if row["macs"] is None else f"{row['macs']:,}",
         "zeros %": f"{row['sparsity']:.1f}",
         "kB": f"{row['bytes'] / 1000:,.1f}",
         "kB gzip": f"{row['bytes_gzip'] / 1000:,.1f}",

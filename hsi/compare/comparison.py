@@ -15,7 +15,7 @@ from hsi.compare.columns import Compared, class_number, columns, details, pixel,
 from hsi.compare.conclusion import conclusions
 from hsi.compare.cost import BATCHES, Cost, costs_of
 from hsi.compare.layers import LayerDifferences, layer_differences, output_step
-from hsi.compare.outputs import FLOOR, Judged, Outputs, compare_outputs
+from hsi.compare.outputs import FLOOR, LOGITS, Judged, Outputs, compare_outputs, form_of
 from hsi.compare.subjects import Common, Subject, open_subjects
 from hsi.deploy.variant import Variant
 from hsi.errors import ModelError, SettingsError, one_of
@@ -253,7 +253,7 @@ def _pairs(
     options: Options,
 ) -> list[Outputs]:
     """The first against each other."""
-    steps = [output_step(subject.path) for subject in subjects]
+    steps = [_share_step(*each) for each in zip(subjects, answers, strict=True)]
     return [
         compare_outputs(
             answers[0],
@@ -265,6 +265,11 @@ def _pairs(
         )
         for other, mine in zip(answers[1:], steps[1:], strict=True)
     ]
+
+
+def _share_step(subject: Subject, answers: np.ndarray) -> float | None:
+    """One step of the shares that a file answers; None where it answers logits, or in float."""
+    return None if form_of(answers) == LOGITS else output_step(subject.path)
 
 
 def _judged(pairs: Sequence[Outputs], place: int) -> Judged | None:
@@ -308,8 +313,12 @@ def _layers(
             notes.append(f"layers: {subject.name} takes other inputs than {subjects[0].name}.")
             continue
         try:
-            inputs = subjects[0].source.gather(keys)
-            found[place] = layer_differences(variants[0], variants[place], inputs)
+            found[place] = layer_differences(
+                variants[0],
+                variants[place],
+                subjects[0].source.gather(keys),
+                second_inputs=subject.source.gather(keys),
+            )
         except ModelError as error:
             notes.append(f"layers: {error}")
     return found

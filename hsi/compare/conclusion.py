@@ -17,9 +17,9 @@ correcting them for their number would call more of them "not distinguishable".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from hsi.compare.series import series_of
 from hsi.compare.wording import (
     LEVEL,
     Row,
@@ -34,16 +34,12 @@ from hsi.compare.wording import (
     times,
 )
 
-_MODE = re.compile(r"_(dynamic|float16|float32|int16x8|int8|int4)$")
-_SERIES = ("criterion", "granularity", "scope", "schedule")
-_OF = {"channel": "channels", "weight": "weights"}
-
 
 def conclusions(rows: Sequence[Row]) -> list[str]:
     """Sentences on how variants differ from the first, the most important first.
 
-    Variants that were pruned alike and differ in how much (`target`) are one series and spoken of
-    together; any other is spoken of by itself.
+    Variants of one folder that were pruned alike and differ in how much (`target`) are one series
+    and spoken of together; any other is spoken of by itself.
 
     Example:
         >>> first = {"variant": "trained", "oa": 99.0}
@@ -55,45 +51,16 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
     if len(rows) < 2:
         return []
     first, *others = rows
-    series, single = _grouped(others)
+    series, single = series_of(others)
     found = []
-    for name, group in series.items():
+    for name, group in series:
         found += [_series_accuracy(name, group, first), _series_attention(name, group, first)]
     for row in single:
         found += [_accuracy(row, first), _agreement(row, first)]
         found += [_cost(row, first), _layers(row, first), _attention(row, first)]
-    for name, group in series.items():
+    for name, group in series:
         found.append(_series_cost(name, group, first))
     return [sentence for sentence in found if sentence]
-
-
-def _grouped(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[Row]]:
-    """Series of more than one step, by what they are called; and all other rows."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if known(row, "target"):
-            mode = _MODE.search(str(row.get("variant", "")))
-            key = (*(str(row.get(name) or "") for name in _SERIES), mode.group(1) if mode else "")
-            groups.setdefault(key, []).append(row)
-    kept = {
-        key: sorted(group, key=lambda row: float(row["target"]))
-        for key, group in groups.items()
-        if len({float(row["target"]) for row in group}) > 1
-    }
-    named = {_series_name(key, list(kept)): group for key, group in kept.items()}
-    together = {id(row) for group in kept.values() for row in group}
-    return named, [row for row in rows if id(row) not in together]
-
-
-def _series_name(key: tuple[str, ...], keys: Sequence[tuple[str, ...]]) -> str:
-    """ "channels (apoz, int8)": what is pruned, and what sets the series apart from others."""
-    criterion, granularity, *others, mode = key
-    apart = [
-        word for i, word in enumerate(others, start=2) if len({other[i] for other in keys}) > 1
-    ]
-    said = ", ".join(word for word in (criterion, *apart, mode) if word)
-    what = _OF.get(granularity, "network")
-    return f"{what} ({said})" if said else what
 
 
 def _told_apart(row: Row) -> bool | None:

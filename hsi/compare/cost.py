@@ -1,6 +1,6 @@
 """What model files cost: parameters, multiply-accumulates, bytes, latency.
 
-Of a `.tflite` file all is read from the file itself, without TensorFlow: what the converter folded
+Of a `.tflite` file all is told by the file itself, without TensorFlow: what the converter folded
 or left out does not count. All files are timed together, see `hsi.deploy.latency`.
 """
 
@@ -35,8 +35,8 @@ class Cost:
         file: as it was given.
         parameters: numbers of its weights, trainable or not; None where the file shows none.
         sparsity: share of them that is zero, 0..1; None where the file shows none.
-        macs: multiply-accumulates for one sample, as of `hsi.compress.cost.macs`; None where the
-            network shows no layers or its spatial size is free.
+        macs: multiply-accumulates for one sample, as of `hsi.compress.cost.known_macs`; None where
+            the network shows no layers, has one that cannot be counted, or a free spatial size.
         bytes, bytes_gzip: of the file; of a folder, of all files in it.
         latency: at each batch size, the same sizes and threads for all files.
     """
@@ -91,7 +91,7 @@ def cost_of(path: str | Path, *, network: Any = None, latency: Sequence[Latency]
     """
     path = Path(path)
     if path.suffix.lower() == TFLITE:
-        found: Facts = _of_graph(read(path))
+        found: Facts = _of_file(path)
     else:
         if network is None:
             from hsi.models.files import load_model
@@ -101,9 +101,20 @@ def cost_of(path: str | Path, *, network: Any = None, latency: Sequence[Latency]
     return Cost(str(path), *found, *_sizes(path), tuple(latency))
 
 
-def _of_graph(graph: Graph) -> Facts:
+def _of_file(path: Path) -> Facts:
     """Of a `.tflite` file."""
-    macs, graph = sum(macs_of(graph).values()), fold(graph)
+    return *_weights_of(read(path)), _operations_of(path)
+
+
+def _operations_of(path: Path) -> int | None:
+    try:
+        return sum(macs_of(path).values())
+    except ModelError:  # of a free size, say
+        return None
+
+
+def _weights_of(graph: Graph) -> tuple[int, float | None]:
+    graph = fold(graph)
     tensors = graph.tensors
     used = {
         i
@@ -124,20 +135,20 @@ def _of_graph(graph: Graph) -> Facts:
             )
         total += values.size
         zeros += values.size - int(np.count_nonzero(values))
-    return total, zeros / total if total else None, macs
+    return total, zeros / total if total else None
 
 
 def _of_network(network: Any) -> Facts:
     """Of a Keras model, or of a graph without layers."""
     if not hasattr(network, "get_weights"):
         return None, None, None
-    from hsi.compress.cost import macs, parameters
+    from hsi.compress.cost import known_macs, parameters
 
     weights = network.get_weights()
     zeros = sum(int(np.count_nonzero(w == 0)) for w in weights)
     total = sum(w.size for w in weights)
     try:
-        operations: int | None = macs(network)
+        operations = known_macs(network)
     except ModelError:  # no graph of layers, or a free size: the others can be told all the same
         operations = None
     return parameters(network), zeros / total if total else None, operations

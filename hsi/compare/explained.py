@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 
 from hsi import bands
+from hsi.bands.preparation import Preparation
 from hsi.deploy.variant import Variant
 from hsi.parts import AnySamples, Source
 from hsi.patches import Patches
 from hsi.samples import Samples
+
+SAME_SCALE = 0.05
+"""How far offsets and scales of one scaling may lie apart, as a share of the scale: a network
+trained on another split has fitted its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,7 @@ class Explained:
         network: the Keras model, whose weights can be drawn anew; None for a `.tflite`.
         behind: a network like that one -> its score over `inputs`; None where it takes them as
             they are.
+        nothing: (channels,) what stands for "nothing there", where that is not zero.
     """
 
     name: str
@@ -34,6 +40,14 @@ class Explained:
     inputs: np.ndarray
     network: Any = None
     behind: Callable[[Any], Any] | None = None
+    nothing: np.ndarray | None = None
+
+    def baseline_of(self, method: str) -> dict[str, Any]:
+        """Options of an attribution method: the baseline, where it has one that is not zero."""
+        from hsi.explain import options_of
+
+        asked = self.nothing is not None and "baseline" in options_of(method)
+        return {"baseline": self.nothing} if asked else {}
 
 
 def explained(variant: Variant, inputs: np.ndarray, *, name: str = "") -> Explained:
@@ -64,6 +78,8 @@ def explained_samples(
     Raises:
         SettingsError: another space.
         ModelError: a network that takes other channels than the preparation gives.
+
+    In counts nothing is where scaled bands are zero, as it is in bands.
     """
     from hsi.explain.prepared import through
 
@@ -77,4 +93,26 @@ def explained_samples(
     elif space == "bands" and fitted.reducer != "none":
         source = Patches(bands.apply(replace(fitted, reducer="none"), samples.scene.cube), size)
     name = name or variant.path.name
-    return Explained(name, score, source.gather(keys), variant.network, behind)
+    nothing = fitted.offset if space == "counts" else None
+    return Explained(name, score, source.gather(keys), variant.network, behind, nothing)
+
+
+def common_space(samples: Sequence[AnySamples | None]) -> str:
+    """Where variants can be held against each other: "bands", or "counts" (as the sensor gives
+    them) where one does not scale its bands as the first does.
+
+    Args:
+        samples: of each variant, the first the reference. Those of other bands, and what is no
+            scene, have no say: they share no space with it.
+    """
+    fitted = [each.preparation for each in samples if isinstance(each, Samples)]
+    alike = all(_scaled_alike(fitted[0], other) for other in fitted[1:])
+    return "bands" if alike else "counts"
+
+
+def _scaled_alike(first: Preparation, other: Preparation) -> bool:
+    if first.bands != other.bands:
+        return True
+    near = SAME_SCALE * np.abs(first.scale)
+    apart = [np.abs(getattr(other, name) - getattr(first, name)) for name in ("offset", "scale")]
+    return all(bool((each <= near).all()) for each in apart)

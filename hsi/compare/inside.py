@@ -7,12 +7,12 @@ loads TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hsi.compare.explained import Explained, explained_samples
+from hsi.compare.explained import Explained, common_space, explained_samples
 from hsi.compare.explanations import (
     CENTRE,
     DEFAULT_METHODS,
@@ -21,10 +21,16 @@ from hsi.compare.explanations import (
 )
 from hsi.compare.faithfulness import Faithfulness, faithfulness
 from hsi.compare.features import FeatureSimilarity, compare_features
+from hsi.compare.inside_tables import (
+    Table,
+    explanation_table,
+    faithfulness_table,
+    representation_table,
+)
 from hsi.compare.means import Mean
 from hsi.compare.representations import Representations, compare_representations
 from hsi.compare.subjects import Common, Subject, open_subjects
-from hsi.deploy.variant import Variant
+from hsi.deploy.variant import Variant, sizes_text
 from hsi.errors import ModelError, SettingsError
 from hsi.samples import Samples
 
@@ -35,8 +41,6 @@ REPRESENTED = 1024
 """Samples whose representations are compared."""
 
 Say = Callable[[str], None]
-Table = tuple[str, tuple[str, ...], list[list[str]]]
-"""Title, names of the columns, cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,8 @@ class Inside:
     """What the others look at and hold, as seen from the first.
 
     Attributes:
-        explanations: of each other; empty where not asked for.
+        explanations: of each other, without a row of one that shares no space with the first;
+            empty where not asked for.
         faithfulness: by method, of each variant, the first included.
         representations: of each other.
         features: of each other, those layers that have one name.
@@ -88,11 +93,11 @@ class Inside:
 
     def tables(self) -> list[Table]:
         """What is worth a table on a terminal."""
-        found = [_explanation_table(each) for each in self.explanations]
-        found += [_faithfulness_table(m, each) for m, each in (self.faithfulness or {}).items()]
+        found = [explanation_table(each) for each in self.explanations if each.similarities]
+        found += [faithfulness_table(m, each) for m, each in (self.faithfulness or {}).items()]
         for place, each in enumerate(self.representations):
             features = self.features[place] if self.features else ()
-            found.append(_representation_table(each, features))
+            found.append(representation_table(each, features))
         return found
 
 
@@ -129,16 +134,14 @@ def look_inside(
     explanations: tuple[ExplanationComparison, ...] = ()
     curves: dict[str, tuple[Faithfulness, ...]] = {}
     if {"explanations", "faithfulness"} & {*what}:
-        networks = _explained(subjects, variants, keys)
+        other = retrained if "explanations" in what else None
+        networks, floor = _side_by_side(subjects, variants, other, common, keys, notes)
         if "explanations" in what:
             say(f"Explaining {len(keys)} samples by {', '.join(methods)}.")
-            other = _opened(retrained, common, keys) if retrained else None
-            first = subjects[0].samples
-            bands = _bands(first, networks[0])
-            explanations = compare_explanations(
-                networks[0], networks[1:], methods=methods, retrained=other, blocks=blocks,
-                seed=seed, **bands,
-            )  # fmt: skip
+            bands = _bands(subjects[0].samples, networks[0])
+            explanations = _explanations(
+                networks, floor, notes, methods=methods, blocks=blocks, seed=seed, **bands
+            )
             notes += [note for found in explanations for note in found.notes]
         if "faithfulness" in what:
             say(f"Deleting and inserting by {', '.join(methods)}.")
@@ -159,18 +162,68 @@ def look_inside(
     return Inside(explanations, curves, tuple(pages), tuple(features), tuple(notes))
 
 
-def _explained(
-    subjects: Sequence[Subject], variants: Sequence[Variant], keys: np.ndarray
-) -> list[Explained]:
-    return [
-        explained_samples(v, s.source, keys, samples=s.samples, name=s.name)
-        for s, v in zip(subjects, variants, strict=True)
+def _side_by_side(
+    subjects: Sequence[Subject],
+    variants: Sequence[Variant],
+    retrained: Subject | None,
+    common: Common,
+    keys: np.ndarray,
+    notes: list[str],
+) -> tuple[list[Explained], Explained | None]:
+    """All, and the retrained one, in one space and with one "nothing there": the first's."""
+    everyone, opened = [*subjects], [*variants]
+    if retrained is not None:
+        everyone.append(retrained)
+        opened += open_subjects([retrained], common)
+    space = common_space([subject.samples for subject in everyone])
+    if space == "counts":
+        notes.append(
+            f"explanations: {subjects[0].name} and others scale their bands in different ways; "
+            "all are explained in the counts of the sensor"
+        )
+    found = [
+        explained_samples(v, s.source, keys, samples=s.samples, name=s.name, space=space)
+        for s, v in zip(everyone, opened, strict=True)
     ]
+    first = found[0]
+    found = [replace(n, nothing=first.nothing) if _fits(first, n) else n for n in found]
+    return found[: len(subjects)], found[-1] if retrained is not None else None
 
 
-def _opened(subject: Subject, common: Common, keys: np.ndarray) -> Explained:
-    (variant,) = open_subjects([subject], common)
-    return _explained([subject], [variant], keys)[0]
+def _fits(first: Explained, other: Explained) -> bool:
+    return other.inputs.shape == first.inputs.shape
+
+
+def _explanations(
+    networks: Sequence[Explained],
+    retrained: Explained | None,
+    notes: list[str],
+    **given: Any,
+) -> tuple[ExplanationComparison, ...]:
+    """Each of the others against the first; what shares no space with it is left out."""
+    first, *others = networks
+    if retrained is not None and not _fits(first, retrained):
+        notes.append(_other_inputs(first, retrained))
+        retrained = None
+    fitting = [other for other in others if _fits(first, other)]
+    found = iter(
+        compare_explanations(first, fitting, retrained=retrained, **given) if fitting else ()
+    )
+    return tuple(
+        next(found) if _fits(first, other) else _left_out(first, other) for other in others
+    )
+
+
+def _left_out(first: Explained, other: Explained) -> ExplanationComparison:
+    note = _other_inputs(first, other)
+    return ExplanationComparison(first.name, other.name, (), (), np.empty(0, int), (note,))
+
+
+def _other_inputs(first: Explained, other: Explained) -> str:
+    its, mine = (sizes_text(network.inputs.shape[1:]) for network in (other, first))
+    return (
+        f"explanations: {other.name} left out: its samples are {its}, those of {first.name} {mine}"
+    )
 
 
 def _bands(samples: Any, network: Explained) -> dict[str, Any]:
@@ -194,7 +247,15 @@ def _faithfulness(
     for method in methods:
         try:
             found[method] = tuple(
-                faithfulness(network, method, blocks=blocks, seed=seed) for network in networks
+                faithfulness(
+                    network,
+                    method,
+                    baseline="zero" if network.nothing is None else network.nothing,
+                    options=network.baseline_of(method),
+                    blocks=blocks,
+                    seed=seed,
+                )
+                for network in networks
             )
         except (ModelError, SettingsError) as error:
             notes.append(f"faithfulness: {method} left out: {error}")
@@ -235,66 +296,3 @@ def _put_attention(first: dict[str, Any], row: dict[str, Any], found: Any) -> No
             row.update(_mean_columns("attention_distance_nm", similar.value))
             if similar.floor_retrained is not None:
                 row["attention_floor_nm"] = similar.floor_retrained.value
-
-
-def _text(mean: Mean | None, unit: str = "") -> str:
-    """ "0.83 (0.79 to 0.87)"."""
-    if mean is None or not np.isfinite(mean.value):
-        return ""
-    digits = 0 if unit == "nm" else 3
-    low, high = (f"{value:.{digits}f}" for value in (mean.low, mean.high))
-    interval = f" ({low} to {high})" if np.isfinite([mean.low, mean.high]).all() else ""
-    return f"{mean.value:.{digits}f}{interval}{f' {unit}' if unit else ''}".replace("-", "−")
-
-
-def _explanation_table(found: ExplanationComparison) -> Table:
-    lines = [
-        [row.method, row.measure, _text(row.value, row.unit),
-         _text(row.floor_retrained, row.unit), _text(row.floor_random, row.unit)]
-        for row in found.similarities
-    ]  # fmt: skip
-    columns = ("method", "measure", found.second, "floor: retrained", "floor: random weights")
-    return f"explanations of {found.second} against {found.first}", columns, lines
-
-
-def _faithfulness_table(method: str, found: Sequence[Faithfulness]) -> Table:
-    lines = [
-        [
-            each.name,
-            f"{curve.kind} of {curve.along}",
-            _text(curve.area),
-            _text(curve.area_random),
-            _text(curve.gain),
-        ]
-        for each in found
-        for curve in each.curves
-    ]
-    columns = ("variant", "curve", "area", "floor: random order", "gain over it")
-    return f"faithfulness of {method} (small areas of deletion, large of insertion)", columns, lines
-
-
-def _representation_table(found: Representations, features: Sequence[FeatureSimilarity]) -> Table:
-    """The layer of each that is most alike; CKA of all with all is in JSON and the figures."""
-    kept = {each.first_layer: each for each in features}
-    lines = []
-    for i, layer in enumerate(found.first_layers):
-        row = found.cka[i]
-        if not np.isfinite(row).any():
-            lines.append([layer, "", "", "", ""])
-            continue
-        best = int(np.nanargmax(row))
-        same = row[found.second_layers.index(layer)] if layer in found.second_layers else np.nan
-        feature = kept.get(layer)
-        lines.append(
-            [
-                layer,
-                "" if np.isnan(same) else f"{same:.3f}",
-                f"{found.second_layers[best]} {row[best]:.3f}",
-                "" if feature is None else f"{feature.best_of_first:.3f}",
-                "" if feature is None else f"{feature.linear_of_first:.3f}",
-            ]
-        )
-    columns = (
-        "layer", "CKA with the same", "most alike", "features found again", "features, linear R2",
-    )  # fmt: skip
-    return f"representations of {found.first} in {found.second}", columns, lines

@@ -88,17 +88,26 @@ class LayerDifferences:
         return max(self.layers, key=lambda layer: layer.relative)
 
 
-def layer_differences(first: Variant, second: Variant, inputs: np.ndarray) -> LayerDifferences:
+def layer_differences(
+    first: Variant,
+    second: Variant,
+    inputs: np.ndarray,
+    *,
+    second_inputs: np.ndarray | None = None,
+) -> LayerDifferences:
     """Compare the layers of two networks that have the same name and shape; loads TensorFlow.
 
     Args:
         first, second: two forms of one network.
-        inputs: (n, rows, cols, channels), as both take them.
+        inputs: (n, rows, cols, channels), as the first takes them.
+        second_inputs: the same samples as the second takes them, in the same shape; None where
+            both take the same.
 
     Raises:
         ModelError: no layer corresponds, or a network that does not show its layers.
         SettingsError: no samples.
     """
+    its_inputs = inputs if second_inputs is None else second_inputs
     kinds, fused, alone = _corresponding(first, second, inputs.shape[1:])
     if not kinds:
         raise ModelError(
@@ -109,10 +118,10 @@ def layer_differences(first: Variant, second: Variant, inputs: np.ndarray) -> La
     least, most = np.full(len(kinds), np.inf), np.full(len(kinds), -np.inf)
     moved = moved_biases(first, second), moved_biases(second, first)
     for start in range(0, len(inputs), AT_ONCE):
-        batch = inputs[start : start + AT_ONCE]
+        some = slice(start, start + AT_ONCE)
         pairs = zip(
-            first.activations(batch, list(kinds)),
-            second.activations(batch, list(kinds)),
+            first.activations(inputs[some], list(kinds)),
+            second.activations(its_inputs[some], list(kinds)),
             strict=True,
         )
         for i, (mine, its) in enumerate(pairs):
@@ -168,7 +177,7 @@ def quantization_steps(path: str | Path) -> dict[str, float]:
 
 
 def output_step(path: str | Path) -> float | None:
-    """One step of the shares that a file answers, where it rounds them; None in float.
+    """One step of what a file answers, where it rounds that; None in float.
 
     Raises:
         ModelError: as `quantization_steps`.

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from hsi.compare.same_data import PARTS, apart
 from hsi.deploy.variant import Variant, load_variant, sizes_text
 from hsi.errors import ModelError, SettingsError, one_of
 from hsi.parts import AnySamples, Source
 from hsi.samples import Samples
-
-PARTS = ("test", "validation", "train")
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,19 +242,8 @@ def _samples_of(subject: Subject) -> AnySamples:
 
 def check_same_data(first: Subject, other: Subject) -> None:
     """Refuse variants of other data or of other classes (`SettingsError`)."""
-    mine, its = _samples_of(first), _samples_of(other)
-    start = f"{other.path}: no common samples with {first.path}:"
-    if mine.sha256 != its.sha256:
-        same = " of that name" if mine.name == its.name else ""
-        raise SettingsError(
-            f"{start} it was made on other data{same} ({its.name}, {mine.name}); compare "
-            "variants of one data set."
-        )
-    if dict(mine.class_names) != dict(its.class_names):
-        raise SettingsError(
-            f"{start} it tells other classes apart ({its.classes}, {mine.classes}: "
-            f"{_differing(mine, its)}); compare variants of the same classes."
-        )
+    if why := apart(_samples_of(first), _samples_of(other)):
+        raise SettingsError(f"{other.path}: no common samples with {first.path}: {why}.")
 
 
 def _check_same_split(first: AnySamples, other: AnySamples, path: Path, its: Path) -> None:
@@ -267,10 +255,3 @@ def _check_same_split(first: AnySamples, other: AnySamples, path: Path, its: Pat
             f"trained on what tests the other ({other.note}; {first.note}); compare runs of one "
             "--split, --seed and --train_fraction."
         )
-
-
-def _differing(first: AnySamples, other: AnySamples) -> str:
-    """The first class that one of them has alone."""
-    apart = set(first.class_names.items()) ^ set(other.class_names.items())
-    number, name = min(apart)
-    return f"{number} {name} is not in both"

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
@@ -141,14 +143,21 @@ def cluster_weights(
 
     Raises:
         SettingsError: fewer than 2 clusters.
-        ModelError: the model is no graph of layers, or TF-MOT cannot cluster it.
+        ModelError: the model is no graph of layers, has weights that are no finite numbers, or
+            TF-MOT cannot cluster it.
     """
     if clusters < 2:
         raise SettingsError(f"clusters: expected 2 or more, got {clusters}.")
+    for layer in model.layers:
+        if not all(np.isfinite(weight).all() for weight in layer.get_weights()):
+            raise ModelError(  # k-means++ would never end
+                f"{model.name}: layer {layer.name!r} has weights that are no finite numbers; they "
+                "cannot be clustered."
+            )
     start = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if type(layer) not in CLUSTERED_LAYERS or layer.count_params() <= clusters:
+        if type(layer) not in CLUSTERED_LAYERS or np.prod(layer.kernel.shape) <= clusters:
             return layer
         if preserve_sparsity:
             return sparse_cluster.cluster_weights(layer, clusters, start, preserve_sparsity=True)
@@ -157,6 +166,12 @@ def cluster_weights(
     copy = in_planes(model, kinds=())  # wrappers take over the layers they are given
     try:
         wrapped = keras.models.clone_model(copy, clone_function=wrap)
+    except tf.errors.OpError as error:  # k-means++ has too few weights, of one sign, say
+        among = " among the weights that are not 0" if preserve_sparsity else ""
+        raise ModelError(
+            f"{model.name}: expected {clusters} clusters in each kernel{among}, TF-MOT found fewer "
+            "weights than that in one; choose fewer clusters."
+        ) from error
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{model.name}: TF-MOT cannot cluster it: {first}") from error

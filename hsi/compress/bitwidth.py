@@ -109,8 +109,8 @@ def predict_bits(
         calibration: (m, ...) *training* samples that give the activations' ranges.
 
     Raises:
-        ModelError: a layer with weights that has no integer form here (named), several inputs,
-            or no calibration samples.
+        ModelError: a layer with weights that has no integer form here, or one whose output is no
+            float numbers (named); several inputs; or no calibration samples.
     """
     graph = _checked(walk(model))
     return _simulate(graph, inputs, bits, _ranges(graph, calibration, batch_size), batch_size)
@@ -166,12 +166,19 @@ def _checked(graph: CallGraph) -> CallGraph:
             raise ModelError(f"layer {call.name!r}: expected channels last, got channels first.")
         if len(call.outputs) != 1:
             raise ModelError(f"layer {call.name!r}: expected one output, got {len(call.outputs)}.")
+        kind = graph.tensors[call.outputs[0]].dtype
+        if not kind.is_floating:
+            raise ModelError(
+                f"layer {call.name!r}: expected an output of float numbers, which go on a grid, "
+                f"got {kind.name}."
+            )
     return graph
 
 
 def _in_float(call: Call, values: Mapping[int, np.ndarray]) -> np.ndarray:
-    args = [values[key].astype(np.float32) for key in call.inputs]
-    return np.asarray(call.layer(args if call.listed else args[0], **call.kwargs))
+    tensors = [keras.backend.constant(values[key], "float32") for key in call.inputs]
+    (output,) = call.apply(call.layer, tensors)
+    return np.asarray(output)
 
 
 def _float_values(

@@ -5,8 +5,9 @@ The only place that knows how tf_keras stores a graph.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,23 @@ Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
+class Place:
+    """Stands for the tensor `inputs[index]` of a call among the call's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True)
 class Call:
     """One application of one layer; a layer that is called twice has two.
 
     Attributes:
         name: the layer's name, unique in the network with nested models opened.
         inputs, outputs: keys of tensors.
-        listed: whether the layer takes its inputs as a list.
-        plain: whether its inputs are all that it takes from the graph (else no replay).
         input_shapes, output_shapes: without the batch axis.
+        plain: whether its inputs are its first argument, and it has no other without a name (so
+            that channels can be followed through it).
+        args, kwargs: all that the layer is called with, a `Place` for each tensor of `inputs`.
     """
 
     name: str
@@ -36,9 +45,26 @@ class Call:
     outputs: tuple[int, ...]
     input_shapes: tuple[Shape, ...]
     output_shapes: tuple[Shape, ...]
-    listed: bool = False
     plain: bool = True
+    args: tuple[Any, ...] = (Place(0),)
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the layer takes its inputs as a list."""
+        return bool(self.args) and isinstance(self.args[0], list | tuple)
+
+    def apply(self, layer: Callable[..., Any], tensors: Sequence[Any]) -> list[Any]:
+        """Call a layer as this call does its own, with `tensors` for `inputs`.
+
+        Returns:
+            One tensor for each of `outputs`.
+        """
+        args, kwargs = tf.nest.map_structure(
+            lambda value: tensors[value.index] if isinstance(value, Place) else value,
+            (self.args, dict(self.kwargs)),
+        )
+        return list(tf.nest.flatten(layer(*args, **kwargs)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +106,7 @@ def walk(model: keras.Model) -> CallGraph:
 
 def replay(
     graph: CallGraph,
-    layers: Mapping[str, keras.layers.Layer],
+    layers: Mapping[str, Callable[..., Any]],
     *,
     masks: Mapping[int, np.ndarray] | None = None,
 ) -> keras.Model:
@@ -94,13 +120,12 @@ def replay(
         tensors[key] = keras.layers.InputLayer.from_config(layer.get_config()).output
     inputs = [tensors[key] for _, key in graph.inputs]
     for call in graph.calls:
-        args = [tensors[key] for key in call.inputs]
-        output = layers[call.name](args if call.listed else args[0], **call.kwargs)
-        (key,) = call.outputs
-        if masks and key in masks:
-            mask = keras.layers.Rescaling(masks[key].tolist(), name=f"{call.name}_mask_{key}")
-            output = mask(output)
-        tensors[key] = output
+        made = call.apply(layers[call.name], [tensors[key] for key in call.inputs])
+        for key, tensor in zip(call.outputs, made, strict=True):
+            if masks and key in masks:
+                mask = keras.layers.Rescaling(masks[key].tolist(), name=f"{call.name}_mask_{key}")
+                tensor = mask(tensor)
+            tensors[key] = tensor
     outputs = [tensors[key] for key in graph.outputs]
     single_in, single_out = len(inputs) == 1, len(outputs) == 1
     return keras.Model(
@@ -140,7 +165,8 @@ class _Walker:
             if node.is_input:
                 continue
             inputs = tuple(tensors[id(tensor)] for tensor in node.keras_inputs)
-            kwargs = {k: v for k, v in node.call_kwargs.items() if v is not None}
+            args, kwargs = _arguments(node)
+            mode = _training(node, args, kwargs)
             if isinstance(node.layer, keras.Model):
                 inner = _graph(node.layer)
                 feed = dict(zip(map(id, inner.inputs), inputs, strict=True))
@@ -148,19 +174,25 @@ class _Walker:
                     inner,
                     feed,
                     prefix=f"{prefix}{inner.name}_",
-                    training=kwargs.get("training", training),
+                    training=training if mode is None else mode,
                 )
             else:
-                if training is not None and node.layer._call_spec.expects_training_arg:
-                    kwargs.setdefault("training", training)
-                outputs = self._call(node, inputs, prefix, kwargs)
+                takes = mode is None and node.layer._call_spec.expects_training_arg
+                if training is not None and takes:
+                    kwargs["training"] = training
+                outputs = self._call(node, inputs, prefix, args, kwargs)
             tensors.update(zip(map(id, tf.nest.flatten(node.outputs)), outputs, strict=True))
         return tuple(tensors[id(tensor)] for tensor in model.outputs)
 
     def _call(
-        self, node: Any, inputs: tuple[int, ...], prefix: str, kwargs: dict[str, Any]
+        self,
+        node: Any,
+        inputs: tuple[int, ...],
+        prefix: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> tuple[int, ...]:
-        layer, args = node.layer, node.call_args
+        layer = node.layer
         if id(layer) not in self.names:
             taken = set(self.names.values())
             self.names[id(layer)] = prefix + layer.name if layer.name in taken else layer.name
@@ -175,12 +207,31 @@ class _Walker:
                 outputs,
                 tuple(tuple(tensor.shape[1:]) for tensor in node.keras_inputs),
                 tuple(tuple(tensor.shape[1:]) for tensor in made),
-                listed=bool(args) and isinstance(args[0], list | tuple),
                 plain=len(args) == 1 and len(tf.nest.flatten(args[0])) == len(inputs),
+                args=args,
                 kwargs=kwargs,
             )
         )
         return outputs
+
+
+def _arguments(node: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a layer was called with, a `Place` for each tensor; named None are left out."""
+    places = count()
+    args, values = tf.nest.map_structure(
+        lambda value: Place(next(places)) if hasattr(value, "_keras_history") else value,
+        (tuple(node.call_args), tuple(node.call_kwargs.values())),  # the order of keras_inputs
+    )
+    named = zip(node.call_kwargs, values, strict=True)
+    return args, {name: value for name, value in named if value is not None}
+
+
+def _training(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The mode that a call asks for, by name or by place; None where it leaves it open."""
+    spec = node.layer._call_spec
+    if not spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
+        return None
+    return spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
 
 
 def _graph(model: keras.Model) -> keras.Model:

@@ -107,7 +107,7 @@ def compensate(model: keras.Model, removal: Removal, means: Means) -> keras.Mode
         if (shift := _shift(call, channels, gone, means)) is not None
     }
     norms = {name: _norm_behind(channels.graph, calls[name]) for name in shifts}
-    grown = {name for name in shifts if not calls[name].layer.use_bias and not norms[name]}
+    grown = without_room(channels.graph).intersection(shifts)
     layers = {
         name: copy_layer(call.layer, name, {"use_bias": True} if name in grown else None)
         for name, call in calls.items()
@@ -123,6 +123,33 @@ def compensate(model: keras.Model, removal: Removal, means: Means) -> keras.Mode
         else:
             layers[name].bias.assign_add(shift)
     return copy
+
+
+def without_room(graph: CallGraph) -> frozenset[str]:
+    """Layers with a kernel, but with no bias and no batch norm directly behind to take a constant.
+
+    Of these `compensate` gives a bias, a parameter for each of its channels, to every one that
+    reads a channel that goes: what a network costs after it depends on the removal alone.
+    """
+    first: dict[str, Call] = {}
+    for call in graph.calls:
+        if rule_for(call.layer).kind(call.layer):
+            first.setdefault(call.name, call)
+    return frozenset(
+        name
+        for name, call in first.items()
+        if not call.layer.use_bias and not _norm_behind(graph, call)
+    )
+
+
+def stand_in_means(model: keras.Model) -> Means:
+    """Ones in the place of `emitted_means`, for a network of which only the cost is asked."""
+    found = {}
+    for call in map_channels(model).graph.calls:
+        if rule_for(call.layer).kind(call.layer):
+            kernel, axis = producing_kernel(call.layer)
+            found[call.name] = np.ones(np.delete(kernel.shape, axis))
+    return found
 
 
 def _tap_sums(view: keras.Model, calls: list[Call], names: list[str]) -> Callable[..., Any]:

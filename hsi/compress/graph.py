@@ -111,6 +111,8 @@ def map_channels(model: keras.Model) -> ChannelMap:
             continue
         site = Site(call.layer, tuple(inputs), call.input_shapes, call.output_shapes[0], space)
         ids[call.outputs[0]] = rule.trace(site)
+        if earlier is not call and rule.counts(call.layer):
+            space.tie(ids[earlier.outputs[0]], ids[call.outputs[0]])
     for key in graph.outputs:
         space.pin(ids[key])
     ids = {key: space.roots(value) for key, value in ids.items()}

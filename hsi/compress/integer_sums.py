@@ -133,6 +133,11 @@ def _windows(
 class IntegerLayer:
     """A convolution or dense layer with integer weights on a symmetric grid.
 
+    The bias starts the sum, so it has to fit there: where it would take more than half of the
+    accumulator, the scale of that filter's weights is raised until it takes half, as TensorFlow
+    Lite's converter does. Filters of tiny weights need it, such as a batch norm of small gamma
+    leaves when it is folded.
+
     Args:
         layer: as in `taps_of`.
         bits: of the weights.
@@ -142,6 +147,7 @@ class IntegerLayer:
 
     Attributes:
         sums, changed: how many sums were computed, and how many of them overflow changed.
+        limit: the largest bias, in steps of a sum.
     """
 
     def __init__(
@@ -154,20 +160,28 @@ class IntegerLayer:
         largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
         if not per_channel:
             largest = np.full_like(largest, largest.max())
-        self.scales = np.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)
-        self.levels = np.rint(kernel / self.scales).astype(np.int64)
+        self._kernel, self._per_channel = kernel, per_channel
+        self._scales = np.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)
         self._bias = bias[0] if bias else np.zeros(kernel.shape[-1])
+        self.limit = (2 ** (accumulator - 1) - 1) // 2
         self.sums = self.changed = 0
+
+    def weights(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Levels, int64 in the kernel's shape, and their scales, (out,), for inputs of `scale`."""
+        least = np.abs(self._bias) / (scale * self.limit)
+        scales = np.maximum(self._scales, least if self._per_channel else least.max())
+        return np.rint(self._kernel / scales).astype(np.int64), scales
 
     def __call__(self, x: np.ndarray, scale: float) -> np.ndarray:
         """(n, ..., in) int64, in steps of `scale` -> (n, ..., out) real values, float64."""
-        start = np.rint(self._bias / (scale * self.scales)).astype(np.int64)
+        levels, scales = self.weights(scale)
+        start = np.rint(self._bias / (scale * scales)).astype(np.int64)
         found, changed = accumulate(
-            taps_of(self.layer, x, self.levels), start, bits=self._bits, overflow=self._overflow
+            taps_of(self.layer, x, levels), start, bits=self._bits, overflow=self._overflow
         )
         self.sums += found.size
         self.changed += changed
-        values, activation = found * (scale * self.scales), self.layer.activation
+        values, activation = found * (scale * scales), self.layer.activation
         if activation is keras.activations.linear:
             return values
         return np.asarray(activation(keras.backend.constant(values, "float64")))

@@ -34,6 +34,10 @@ class Rule:
     emits = False
     """Whether it can turn a zeroed channel into other values (so that masks go after it)."""
 
+    def counts(self, layer: Layer) -> bool:
+        """Whether a setting is the number of its output's channels, the same at every call."""
+        return False
+
     def kind(self, layer: Layer) -> str:
         """`convolution` or `dense` where the layer makes channels of its own, else ''."""
         return ""
@@ -252,8 +256,11 @@ class Reshape(Rule):
             site.space.pin(rows[0])  # all channels in one column: it cannot go
         return rows[0]
 
+    def counts(self, layer: Layer) -> bool:
+        return hasattr(layer, "target_shape") and layer.target_shape[-1] != -1
+
     def changes(self, layer: Layer, kept: Kept) -> dict[str, Any]:
-        if not hasattr(layer, "target_shape"):
+        if not self.counts(layer):
             return {}
         return {"target_shape": (*layer.target_shape[:-1], int(kept.output.sum()))}
 

@@ -4,11 +4,12 @@ A removal is always the beginning of one order, so a larger removal holds every 
 
     scope     `global`: the highest scores of the whole network first, so a layer that matters
               little loses much; `layer`: the same share of each group, the highest scores of each
-    rounding  channels go in packs, so that what is left in a group is a multiple
+    rounding  channels go in packs, so that what is left in each layer is a multiple
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,9 +90,11 @@ def removal_order(
     Args:
         scores: group name -> (channels,); higher means remove first. Groups without stay whole.
         scope: one of `SCOPES`.
-        round_to: what is left of each group is a multiple of it, never zero. A group that has no
-            more channels than that, or that `min_channels` lets reach no multiple, stays whole.
-            A pack of `round_to` channels goes when the last of them would.
+        round_to: what is left in each layer is a multiple of it, never zero. Where layers of a
+            group make different channels of it (a concatenation that something is added to), each
+            part that the same layers make is rounded by itself. A group that has no more channels
+            than that, or a part of fewer, or that `min_channels` lets reach no multiple, stays
+            whole. A pack of `round_to` channels goes when the last of them would.
         min_channels: channels that stay in each layer (all, where it has no more than that).
 
     Raises:
@@ -110,15 +113,15 @@ def removal_order(
     required = 0
     for order, (name, group) in enumerate(by_name.items()):
         places = {channel: place for place, channel in ranked.get(name, ())}
-        taken = _takeable(group, places, min_channels)
-        start = 0
-        for end in _ends(group.channels, len(taken), round_to):
-            rounds = start == 0 and group.channels % round_to > 0
-            share = (end - 0.5) / group.channels
-            due = -1 if rounds else places[taken[end - 1]] if scope == "global" else share
-            packs.append((due, order, name, tuple(taken[start:end])))
-            required += rounds
-            start = end
+        for size, taken in _parts(group, _takeable(group, places, min_channels), round_to):
+            start = 0
+            for end in _ends(size, len(taken), round_to):
+                rounds = start == 0 and size % round_to > 0
+                share = (end - 0.5) / size
+                due = -1 if rounds else places[taken[end - 1]] if scope == "global" else share
+                packs.append((due, order, name, tuple(taken[start:end])))
+                required += rounds
+                start = end
     ordered = tuple((name, channels) for *_, name, channels in sorted(packs))
     return RemovalOrder(tuple(by_name), ordered, required)
 
@@ -161,6 +164,27 @@ def _takeable(group: Group, ranked: Iterable[int], min_channels: int) -> list[in
                 left[k] -= 1
             taken.append(channel)
     return taken
+
+
+def _parts(group: Group, taken: list[int], round_to: int) -> list[tuple[int, list[int]]]:
+    """Parts of a group that are rounded by themselves: (channels, those that can go, in order).
+
+    Multiples in each part are multiples in each layer, since a layer makes whole parts.
+
+    Returns:
+        No part where one of several cannot be rounded, since its layers could not be either.
+    """
+    owned = [set(producer.channels) for producer in group.producers]
+    makers = [tuple(channel in own for own in owned) for channel in range(group.channels)]
+    sizes = Counter(makers)
+    if round_to == 1 or len(sizes) == 1:
+        return [(group.channels, taken)]
+    found = [(n, [k for k in taken if makers[k] == own]) for own, n in sizes.items()]
+    able = all(
+        size % round_to == 0 or (size > round_to and len(own) >= size % round_to)
+        for size, own in found
+    )
+    return found if able else []
 
 
 def _ends(channels: int, takeable: int, round_to: int) -> list[int]:

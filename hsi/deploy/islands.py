@@ -2,7 +2,8 @@
 
 Converters leave what they cannot quantize in float, between a DEQUANTIZE and a QUANTIZE, and say
 nothing: 3-D convolutions, say, also under "int8 only". Dynamic range leaves weights of fewer than
-1,024 elements in float. Both are read from the file; TensorFlow is not needed.
+1,024 elements in float. Both are read from the file; TensorFlow is not needed. Sizes that a file
+leaves open are those of one sample run through it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from hsi.deploy.differentiable.flatbuffer import Graph, Operator, Tensor, parse, read
 from hsi.deploy.differentiable.kinds import WEIGHTED, fold
 from hsi.deploy.lite.steps import steps_of
+from hsi.errors import ModelError
+from hsi.quiet import quiet
 
 _FORMATS = ("QUANTIZE", "DEQUANTIZE", "DENSIFY")
 """Operators that change how numbers are written and compute nothing."""
@@ -30,8 +33,8 @@ class Island:
     Attributes:
         kind: the operator's builtin name.
         layer: the Keras layer that it belongs to, where the file says so; else its tensor's name.
-        macs: its multiply-accumulates for one sample.
-        share: of the file's multiply-accumulates, 0..1.
+        macs: its multiply-accumulates for one sample; 0 where they cannot be told.
+        share: of the file's multiply-accumulates, 0..1; NaN where they cannot be told.
     """
 
     kind: str
@@ -62,7 +65,7 @@ def float_islands(source: str | Path | bytes) -> list[Island]:
     Raises:
         ModelError: missing, no TensorFlow Lite file, damaged, or with control flow.
     """
-    return _islands(_opened(source))
+    return _islands(source, _opened(source))
 
 
 def float_weights(source: str | Path | bytes) -> list[FloatWeight]:
@@ -89,7 +92,7 @@ def float_summary(source: str | Path | bytes) -> str:
     count = len(_computing(graph))
     kind = _integer_kind(graph)
     if kind:
-        islands = _islands(graph)
+        islands = _islands(source, graph)
         if not islands:
             return f"{kind} file: all {count} operators compute in integers"
         share = sum(island.share for island in islands)
@@ -153,11 +156,15 @@ def _integer_kind(graph: Graph) -> str:
     return "int16x8" if most == "int16" else most
 
 
-def _islands(graph: Graph) -> list[Island]:
+def _islands(source: str | Path | bytes, graph: Graph) -> list[Island]:
     if not _integer_kind(graph):
         return []
-    macs, names = macs_of(graph), _layer_names(graph)
-    total = max(1, sum(macs.values()))
+    try:
+        macs = _macs(source, graph)
+        total = float(max(1, sum(macs.values())))
+    except ModelError:  # which they are is known all the same
+        macs, total = {}, math.nan
+    names = _layer_names(graph)
     found = []
     for operator in _computing(graph):
         reads = [graph.tensors[i] for i in operator.inputs if i >= 0]
@@ -203,55 +210,76 @@ def _float_weights(graph: Graph) -> list[FloatWeight]:
     return sorted(found, key=lambda weight: -weight.elements)
 
 
-def macs_of(graph: Graph) -> dict[int, int]:
-    """Number of an operator with weights -> its multiply-accumulates for one sample.
+def macs_of(source: str | Path | bytes) -> dict[int, int]:
+    """Number of an operator -> its multiply-accumulates for one sample, where it has any.
 
     Each weight is used once per output position (input position for a transposed convolution),
-    taps on padding included, as in `hsi.compress.cost`.
+    taps on padding included, and a product of matrices likewise, as in `hsi.compress.cost`.
+
+    Raises:
+        ModelError: missing, no TensorFlow Lite file, damaged, with control flow, of a size that is
+            free beside the batch, or of one that shows in a run alone and it does not run.
     """
-    samples = _samples(graph)
+    return _macs(source, _opened(source))
+
+
+def _macs(source: str | Path | bytes, graph: Graph) -> dict[int, int]:
+    shapes, samples = _shapes(source, graph)
     found = {}
     for operator in graph.operators:
         place = WEIGHTED.get(operator.kind)
-        if place is None or place >= len(operator.inputs):
-            continue
-        kernel = graph.tensors[operator.inputs[place]].shape
-        transposed = operator.kind == "TRANSPOSE_CONV"
-        index = operator.inputs[2] if transposed else operator.outputs[0]
-        positions = _elements(graph.tensors[index].shape[:-1]) * samples.get(index, 1.0)
-        found[operator.index] = round(positions * math.prod(kernel))
-    return found
+        if operator.kind == "BATCH_MATMUL":
+            reads = shapes[operator.inputs[0]]
+            length = reads[-2 if operator.options.get("adjX") else -1]
+            found[operator.index] = _elements(shapes[operator.outputs[0]]) * length
+        elif place is not None and place < len(operator.inputs):
+            transposed = operator.kind == "TRANSPOSE_CONV"
+            index = operator.inputs[2] if transposed else operator.outputs[0]
+            kernel = shapes[operator.inputs[place]]
+            found[operator.index] = _elements(shapes[index][:-1]) * math.prod(kernel)
+    return {index: count // samples for index, count in found.items()}
 
 
-def _samples(graph: Graph) -> Mapping[int, float]:
-    """Number of a tensor -> how many times its recorded shape goes into one sample.
+def _shapes(source: str | Path | bytes, graph: Graph) -> tuple[Mapping[int, tuple[int, ...]], int]:
+    """Number of a tensor -> its shape, and for how many samples.
 
-    Where the batch is free, a reshape that puts other axes to it, and the blocks of a dilated
-    convolution, are recorded with a first axis of 1; what that leaves out is counted here.
+    What is recorded holds where nothing is free. Else free sizes are recorded as 1, the batch's
+    like those that the graph itself computes, such as of a reshape to (-1, channels).
     """
-    batch = max(1, (graph.tensors[graph.inputs[0]].shape or (1,))[0]) if graph.inputs else 1
-    found = dict.fromkeys(graph.inputs, 1.0 / batch)
-    for operator in graph.operators:
-        sources = [i for i in operator.inputs if i in found]
-        if not sources:
-            continue
-        times = max(found[i] for i in sources)
-        for i in operator.outputs:
-            found[i] = times * _left_out(graph, operator, graph.tensors[i])
-    return found
+    inputs = [graph.tensors[i] for i in graph.inputs]
+    if any(-1 in tensor.signature[1:] for tensor in inputs):
+        raise ModelError(
+            f"{inputs[0].name}: expected a fixed size to count operations, got "
+            f"{inputs[0].signature}; convert the model with a fixed input shape."
+        )
+    samples = max(1, inputs[0].shape[0]) if inputs and inputs[0].shape else 1
+    if all(-1 not in tensor.signature for tensor in graph.tensors):
+        return {tensor.index: tensor.shape for tensor in graph.tensors}, samples
+    return _run_shapes(source, graph), samples
 
 
-def _left_out(graph: Graph, operator: Operator, output: Tensor) -> float:
-    """How many times more samples the output's recorded shape leaves out than the input's."""
-    x = graph.tensors[operator.inputs[0]]
-    if operator.kind == "RESHAPE":
-        return _elements(x.shape) / _elements(output.shape)
-    if operator.kind in ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"):
-        sizes = graph.tensors[operator.inputs[1]].data
-        blocks = 1 if sizes is None else math.prod(int(n) for n in sizes)
-        grown = float(blocks) if operator.kind.startswith("SPACE") else 1 / max(1, blocks)
-        return grown * _elements(x.shape[:1]) / _elements(output.shape[:1])
-    return 1.0
+def _run_shapes(source: str | Path | bytes, graph: Graph) -> dict[int, tuple[int, ...]]:
+    """The shapes as they are after one run; a free batch is 1."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    with quiet():
+        try:
+            interpreter = Interpreter(
+                model_content=content,
+                # delegates do not tell the shapes inside them
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=True,
+            )
+            interpreter.allocate_tensors()
+            interpreter.invoke()
+            details = interpreter.get_tensor_details()
+        except (RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or ["no reason given"])[0]
+            raise ModelError(f"the file does not run on one sample: {reason}") from error
+    if graph.inputs != tuple(entry["index"] for entry in interpreter.get_input_details()):
+        raise ModelError("expected the file's only graph to count operations, got one of several.")
+    return {detail["index"]: tuple(map(int, detail["shape"])) for detail in details}
 
 
 def _elements(shape: Sequence[int]) -> int:
@@ -275,6 +303,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _percent(share: float) -> str:
+    if math.isnan(share):
+        return "an unknown share"
     if share == 0:
         return "none"
     return f"{100 * share:.0f} %" if share >= 0.005 else "under 1 %"

@@ -51,17 +51,17 @@ def adopt(path: str | Path, *, trust: bool = False, say: Say = print) -> Adopted
             f"{type(model).__name__}."
         )
     shape, classes = _input_shape(model, path), _classes(model, path)
-    ending = _ending(model)
-    if ending not in ("softmax", "linear"):
+    end = ending(model)
+    if end not in ("softmax", "linear"):
         raise ModelError(
             f"{path}: expected class scores from a softmax, or logits; the last layer ends with "
-            f"{ending}."
+            f"{end}."
         )
-    if ending == "linear":
+    if end == "linear":
         outputs = keras.layers.Softmax(name=_free_name(model))(model.output)
         model = keras.Model(model.input, outputs, name=model.name)
         say(f"{path}: ends in logits; a softmax is appended, the most likely class is the same.")
-    return Adopted(model, shape, classes, ending == "linear")
+    return Adopted(model, shape, classes, end == "linear")
 
 
 def _input_shape(model: keras.Model, path: str | Path) -> tuple[int, int, int]:
@@ -87,7 +87,7 @@ def _classes(model: keras.Model, path: str | Path) -> int:
     return int(shape[1])
 
 
-def _ending(model: keras.Model) -> str:
+def ending(model: keras.Model) -> str:
     """What the scores come from: the activation of the layer that makes them.
 
     Layers that reshape, average over positions or do nothing at rest are passed.
@@ -96,7 +96,7 @@ def _ending(model: keras.Model) -> str:
     while True:
         layer = tensor._keras_history.layer
         if isinstance(layer, keras.Model):
-            return _ending(layer)
+            return ending(layer)
         if isinstance(layer, keras.layers.Softmax):
             return "softmax" if layer.axis in (-1, 1) else f"a softmax along axis {layer.axis}"
         if hasattr(layer, "activation"):

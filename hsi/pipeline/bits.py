@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from hsi.compress.widths import BitWidths, Overflow
 from hsi.deploy.variant import TFLITE
-from hsi.errors import ModelError, SettingsError
+from hsi.errors import ModelError, OutputError, SettingsError
 from hsi.parts import AnySamples
 from hsi.pipeline.job import on_counts, samples_of
 from hsi.quiet import start_tensorflow
@@ -79,6 +80,7 @@ def study_bits(
         seed: of the draw.
 
     Raises:
+        OutputError: the run's `figures` cannot be written; found before anything is computed.
         UserError: no run, no Keras model, bits that are not offered, or changed data.
     """
     settings = _settings(bits, [_triple(text) for text in combined], overflow)
@@ -92,16 +94,29 @@ def study_bits(
         raise ModelError(f"{file}: no such model file.")
     run = open_run(file.parent)
     samples = samples_of(run, say=say)
+    folder = _writable(run.path("figures"))
     taken = on_counts(samples) if run.takes_counts(file.name) else samples
     start_tensorflow()
     found, accuracy, count = _swept(file, taken, [s for _, s in settings], most, seed)
     rows = [_row(quantity, row, count) for (quantity, _), row in zip(settings, found, strict=True)]
-    folder = run.path("figures")
-    folder.mkdir(exist_ok=True)
     table, figure = folder / f"bits_{file.stem}.csv", folder / f"bits_{file.stem}.png"
     write_rows(table, rows, COLUMNS)
     _draw(figure, rows, accuracy, taken, title=f"{file.stem} on {taken.name}", overflow=overflow)
     return BitStudy(rows, accuracy, table, figure)
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made where it was missing, once a file could be put into it."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written: {error.strerror}; bits are written into the run, copy "
+            "it to a folder of your own."
+        ) from error
+    return folder
 
 
 def _settings(

@@ -27,6 +27,10 @@ SCHEDULES: dict[str, str] = {
 CHANNEL = "channel"
 OWN_TEACHER = "trained"
 """`--teacher trained`: the run's own trained network."""
+STUDENTS_TEACHERS: dict[str, str] = {
+    OWN_TEACHER: "the run's own trained network",
+    "best": "of the trained and the pruned networks the one of the least validation loss",
+}
 LOW_RANK_METHODS: dict[str, str] = {
     "tucker2": "1x1, own taps on fewer channels, 1x1",
     "spatial": "a column and a row of taps",
@@ -255,6 +259,8 @@ def _check_derived(settings: Settings) -> None:
         raise SettingsError(f"temperature: expected above 0, got {settings.temperature:g}.")
     if not 0 <= settings.teacher_share <= 1:
         raise SettingsError(f"teacher_share: expected 0 to 1, got {settings.teacher_share:g}.")
+    if settings.distill_from is not None:
+        one_of(settings.distill_from, STUDENTS_TEACHERS, what="distill_from")
     if settings.distill_epochs < 1:
         raise SettingsError(f"distill_epochs: expected 1 or more, got {settings.distill_epochs}.")
     teacher = settings.teacher

@@ -6,9 +6,11 @@ beside the others. Folded forms of every Keras model of the run come last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +39,11 @@ Made = tuple["keras.Model", dict[str, Any]]
 def derive_models(job: Job) -> None:
     """Make every network that the settings ask for besides the pruned ones; finished ones stay."""
     settings = job.settings
-    for student in students_of(settings):
-        _make(job, f"distilled_{student.name}", partial(_student, job, student))
+    students = {f"distilled_{student.name}": student for student in students_of(settings)}
+    if any(not job.run.variant(f"{name}.h5") for name in students):
+        teacher = _students_teacher(job)
+        for name, student in students.items():
+            _make(job, name, partial(_student, job, student, teacher))
     for text in settings.low_rank:
         _make(job, f"low_rank_{text.replace('=', '-')}", partial(_low_rank, job, text))
     if settings.separable:
@@ -64,7 +69,47 @@ def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
     record_keras(job, file, model, variant=name, **facts)
 
 
-def _student(job: Job, student: Student) -> Made:
+def _students_teacher(job: Job) -> Path | None:
+    """The model file of `--distill_from`; None where the teacher of the settings is meant.
+
+    Raises:
+        SettingsError: the best is to be chosen and no samples validate.
+    """
+    if job.settings.distill_from != "best":
+        return job.reference if job.settings.distill_from else None
+    from hsi.deploy.variant import load_variant
+    from hsi.metrics import cross_entropy
+    from hsi.predict import scores
+
+    part = job.samples.part("validation")
+    if not len(part.pixels):
+        raise SettingsError(
+            "distill_from best: it is chosen by validation samples, and there are none; raise "
+            "--validation_fraction, or name the teacher with --teacher."
+        )
+    losses = {}
+    for path in (job.reference, *map(job.run.path, _pruned_files(job))):
+        forward = load_variant(path, threads=os.cpu_count() or 1)
+        found = scores(forward, job.samples.patches, part.pixels)
+        losses[path] = cross_entropy(found, part.classes)
+    best = min(losses, key=lambda path: losses[path])
+    job.say(
+        f"Students learn from {best.name}: validation loss {losses[best]:.4f} "
+        f"({job.reference.name}: {losses[job.reference]:.4f})."
+    )
+    return best
+
+
+def _pruned_files(job: Job) -> list[str]:
+    variants = job.run.record["variants"]
+    return [
+        file
+        for file in _prepared_files(job)
+        if not is_folded(file) and variants[file]["row"]["variant"].startswith("pruned_")
+    ]
+
+
+def _student(job: Job, student: Student, teacher: Path | None) -> Made:
     from hsi.models import network
     from hsi.models.components import begin_with_components
 
@@ -81,11 +126,12 @@ def _student(job: Job, student: Student) -> Made:
         epochs=job.settings.distill_epochs,
         learning_rate=job.settings.learning_rate or chosen.learning_rate,
         title=f"Teaching {student.name}",
-        objective=job.teaching(),
+        objective=job.teaching(teacher),
         shown=_shown_to_students(job),
         cosine=True,
     )
-    return model, {"history": history, "row": {"schedule": "distilled"}}
+    facts = {"history": history, "row": {"schedule": "distilled"}}
+    return model, facts | ({"teacher": teacher.name} if teacher else {})
 
 
 def _spectra(job: Job) -> np.ndarray:

@@ -13,26 +13,31 @@ import numpy as np
 
 from hsi import bands, runs
 from hsi.errors import DataError, ModelError, SettingsError
-from hsi.files import atomic_path
-from hsi.image_sets import load_scaling
 from hsi.models import Network
-from hsi.parts import AnySamples, Augment, check_same_division, save_division
+from hsi.parts import AnySamples, Augment
 from hsi.patches import Patches
-from hsi.pipeline.beginning import beginning, preprocess_of, side_of
+from hsi.pipeline.beginning import beginning, side_of
 from hsi.pipeline.choices import OWN_TEACHER
+from hsi.pipeline.recorded import (
+    PREPARATION,
+    check_unchanged,
+    open_named,
+    record_samples,
+    recorded_side,
+)
+from hsi.pipeline.recorded import SPLIT as SPLIT
 from hsi.predict import batches, classes_at
 from hsi.runs import Run
-from hsi.samples import Samples, absolute_spec, open_images, open_samples
+from hsi.samples import Samples
 from hsi.settings import Settings
 
 if TYPE_CHECKING:
     import tf_keras as keras
 
+    from hsi.deploy.variant import Variant
     from hsi.train import Objective
 
 TRAINED = "trained_model.h5"
-PREPARATION = "preparation.npz"
-SPLIT = "split.npz"
 
 Say = Callable[[str], None]
 
@@ -101,22 +106,47 @@ class Job:
     def _counts(self) -> AnySamples:
         return on_counts(self.samples)
 
-    def teaching(self) -> Objective:
-        """To learn from the teacher of the settings, by default the run's own trained model."""
+    def teaching(self, teacher: Path | None = None) -> Objective:
+        """To learn from this model, by default the teacher of the settings or the trained model.
+
+        Raises:
+            ModelError: the teacher takes other inputs or tells another number of classes apart.
+        """
         from hsi.compress.distill import Distillation
         from hsi.deploy.variant import load_variant
 
         settings = self.settings
         own = settings.teacher in (None, OWN_TEACHER)
-        path = self.reference if own else Path(settings.teacher or "")
-        teacher = load_variant(path, threads=os.cpu_count() or 1)
-        return Distillation(teacher, settings.temperature, settings.teacher_share)
+        path = teacher or (self.reference if own else Path(settings.teacher or ""))
+        taught = load_variant(path, threads=os.cpu_count() or 1)
+        _check_teacher(taught, self.samples)
+        return Distillation(taught, settings.temperature, settings.teacher_share)
 
     def training_batches(self, batch_size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Training samples and their class indices, in batches; of images not all."""
         part = self.samples.scored(seed=self.settings.seed)
         for chosen in batches(np.arange(len(part.pixels)), batch_size):
             yield self.samples.patches.gather(part.pixels[chosen]), part.classes[chosen]
+
+
+def _check_teacher(teacher: Variant, samples: AnySamples) -> None:
+    """Refuse a teacher that cannot be asked about these samples."""
+    from hsi.deploy.variant import sizes_text
+
+    shape, wanted = teacher.input_shape, samples.patches.shape
+    fits = len(shape) == len(wanted) and all(
+        size in (None, given) for size, given in zip(shape, wanted, strict=True)
+    )
+    if not fits:
+        raise ModelError(
+            f"teacher {teacher.path}: takes {sizes_text(shape)}, but {samples.name} gives "
+            f"{sizes_text(wanted)} (rows x cols x channels); choose a teacher of the same input."
+        )
+    if teacher.classes != samples.classes:
+        raise ModelError(
+            f"teacher {teacher.path}: tells {teacher.classes} classes apart, {samples.name} has "
+            f"{samples.classes}; choose a teacher of the same classes."
+        )
 
 
 def _macs(network: Any) -> int:
@@ -131,23 +161,31 @@ def _macs(network: Any) -> int:
 
 def open_job(settings: Settings, *, say: Say) -> Job:
     """Open the samples, then the run: bad input leaves no folder behind."""
-    _check_takes(settings)
     run = runs.find_to_resume(settings) if settings.resume else None
-    if run and "data" in run.record:
-        settings = replace(settings, **runs.data_of(run))
+    here = _where_it_is(settings, run)
+    _check_takes(here)
     known = run.path(PREPARATION) if run and run.path(PREPARATION).is_file() else None
     trained = bool(run and run.variant(TRAINED)) or settings.start_from is not None
-    side = _side(run) if run and trained and known else side_of(settings)
-    samples = _open(settings, side, preparation=known, say=say)
+    side = recorded_side(run) if run and trained and known else side_of(here)
+    samples = open_named(here, side, preparation=known, say=say)
     if settings.resume:  # after the data: where it is not the user's, that is the first line
         say(f"Going on with {run.folder}." if run else "Nothing to resume: a new run.")
     for line in samples.describe():
         say(line)
-    begun = None if trained else beginning(settings, samples, say=say)
+    begun = None if trained else beginning(here, samples, say=say)
     run = run or runs.start(settings, data=samples.name)
     say(f"Run folder: {run.folder}")
-    _record_samples(run, samples, settings)
+    record_samples(run, samples, of_data=here, own=here)
+    # As given, for the comparison with the run that training starts from, but for what is read.
+    settings = replace(settings, teacher=here.teacher, plan=here.plan)
     return Job(run, settings, samples, settings.network, say, run.path(TRAINED), begun)
+
+
+def _where_it_is(settings: Settings, run: Run | None) -> Settings:
+    """The settings of a run that goes on, with its data and files by where they are now."""
+    if run is None or "data" not in run.record:
+        return settings
+    return replace(settings, **runs.data_of(run), **runs.files_of(run))
 
 
 def on_counts(samples: AnySamples) -> Samples:
@@ -181,29 +219,31 @@ def open_unwritten_job(settings: Settings, *, say: Say) -> Job | None:
 
     Its run stands for the chief's and is never written.
     """
-    _check_takes(settings)
     run = runs.find_to_resume(settings) if settings.resume else None
     if (run and run.variant(TRAINED)) or settings.start_from or settings.quantize_folder:
         return None
-    samples = _open(settings, side_of(settings), preparation=None, say=say)
+    here = _where_it_is(settings, run)
+    _check_takes(here)
+    samples = open_named(here, side_of(here), preparation=None, say=say)
     for line in samples.describe():
         say(line)
-    begun = beginning(settings, samples, say=say)
+    begun = beginning(here, samples, say=say)
     unwritten = Run(Path(settings.output or runs.OUTPUTS), {"variants": {}})
     return Job(unwritten, settings, samples, settings.network, say, Path(TRAINED), begun)
 
 
 def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     """A new run on the samples of an earlier one, for `--quantize_folder`."""
-    earlier = runs.open_run(Path(settings.quantize_folder or ""))
+    run = runs.find_to_resume(settings) if settings.resume else None
+    own = settings if run is None else run.settings  # with the earlier run by where it is now
+    earlier = runs.open_run(Path(own.quantize_folder or ""))
     then = replace(earlier.settings, **runs.data_of(earlier))
     samples = samples_of(earlier, say=say)
     for line in samples.describe():
         say(line)
-    run = runs.find_to_resume(settings) if settings.resume else None
     run = run or runs.start(settings, data=samples.name)
     say(f"Run folder: {run.folder}")
-    _record_samples(run, samples, then)
+    record_samples(run, samples, of_data=then, own=own)
     merged = replace(then, quantization=settings.quantization, threads=settings.threads)
     return Job(run, merged, samples, then.network, say, earlier.path(TRAINED))
 
@@ -225,72 +265,17 @@ def samples_of(run: Run, *, say: Say) -> AnySamples:
     Raises:
         DataError: the data has changed, or the run holds no preparation.
     """
-    run = data_run(run)
-    if "data" not in run.record or not run.path(PREPARATION).is_file():
-        raise DataError(f"{run.folder}: this run stopped before it had prepared its data.")
-    settings = replace(run.settings, **runs.data_of(run))
-    samples = _open(settings, _side(run), preparation=run.path(PREPARATION), say=say)
-    _check_unchanged(run, samples)
+    first = data_run(run)
+    if "data" not in first.record or not first.path(PREPARATION).is_file():
+        raise DataError(f"{first.folder}: this run stopped before it had prepared its data.")
+    settings = replace(first.settings, **runs.data_of(first))
+    samples = open_named(
+        settings, recorded_side(first), preparation=first.path(PREPARATION), say=say
+    )
+    check_unchanged(first, samples)
+    if run is not first:  # what lies where the earlier run was need not be that
+        check_unchanged(run, samples)
     return samples
-
-
-def _side(run: Run) -> int:
-    """Side of the patches or images of a run, in pixels."""
-    side = run.record["split"].get("patch_size") or run.record["data"]["shape"][1]
-    return int(side)
-
-
-def _open(
-    settings: Settings, side: int | None, *, preparation: Path | None, say: Say
-) -> AnySamples:
-    """The samples that settings name, prepared anew or as a file says."""
-    if settings.of_images:
-        return open_images(
-            settings,
-            size=side,
-            preprocess=preprocess_of(settings, side),
-            scaling=load_scaling(preparation) if preparation else None,
-            say=say,
-        )
-    return open_samples(
-        settings,
-        patch_size=side or settings.network.patch_size,
-        preparation=bands.load(preparation) if preparation else None,
-        say=say,
-    )
-
-
-def _check_unchanged(run: Run, samples: AnySamples) -> None:
-    known = run.record.get("data")
-    if known and known["sha256"] != samples.sha256:
-        raise DataError(
-            f"{run.folder}: the data of this run has changed (sha256 {known['sha256'][:12]}..., "
-            f"now {samples.sha256[:12]}...); start a new run."
-        )
-    if run.path(SPLIT).is_file():
-        check_same_division(samples, run.path(SPLIT))
-
-
-def _record_samples(run: Run, samples: AnySamples, settings: Settings) -> None:
-    """Write what every later command needs to prepare the same input, once."""
-    _check_unchanged(run, samples)
-    if not run.path(SPLIT).is_file():
-        with atomic_path(run.path(SPLIT)) as temporary:
-            save_division(samples, temporary)
-    if not run.path(PREPARATION).is_file():
-        with atomic_path(run.path(PREPARATION)) as temporary:
-            samples.save_preparation(temporary)
-    known = samples.record()
-    named = {
-        "dataset": absolute_spec(settings.dataset) or samples.name,
-        "labels": absolute_spec(settings.labels),
-    }
-    run.save(
-        data={**named, **known["data"]},
-        classes=known["classes"],
-        split=known["split"],
-        preparation={"scaling": settings.scaling, **known["preparation"]},
-    )
 
 
 def folded_name(file: str) -> str:

@@ -28,13 +28,25 @@ Plan = TypeVar("Plan", ChannelPlan, WeightPlan)
 
 
 def prunable(job: Job, model: keras.Model) -> list[Group]:
-    """The groups that may lose channels: of convolutions, of dense layers too where asked for."""
+    """The groups that may lose channels: of convolutions, of dense layers too where asked for.
+
+    Percentages and targets of channels count these alone, for any criterion and schedule.
+
+    Raises:
+        SettingsError: a layer to keep that is not there, or no group at all.
+    """
     groups = [
         group for group in channel_groups(model) if job.settings.prune_dense or group.convolutional
     ]
     known = [maker.layer for group in groups for maker in group.producers]
     kept = {one_of(name, known, what="layer to keep") for name in job.settings.keep}
-    return [group for group in groups if not any(p.layer in kept for p in group.producers)]
+    found = [group for group in groups if not any(p.layer in kept for p in group.producers)]
+    if not found:
+        raise SettingsError(
+            "There is nothing to prune: expected a convolution whose channels can go; try "
+            "--prune_dense, or fewer layers to keep."
+        )
+    return found
 
 
 def channels_wanted(settings: Settings, percent: float, total: int) -> int:
@@ -62,7 +74,12 @@ def channel_scores(
 
 
 def weight_scores(job: Job, choice: Pruning, model: keras.Model) -> dict[str, np.ndarray]:
-    """Scores of every kernel; weights that are zero already come first."""
+    """Scores of every kernel; weights that are zero already come first.
+
+    They stay as they are for scope `global`: a ranking of raw magnitudes over the network is what
+    global magnitude pruning means (Han et al. 2015; Blalock et al. 2020). Only the scores of
+    channels, norms of many weights, are levelled (`channel_scores`).
+    """
     from hsi.compress.weights import kernel_layers
 
     found = weight_criterion(choice.criterion)(
@@ -111,10 +128,11 @@ def channel_plan(
             goal.target,
             keep=settings.keep,
             dense=settings.prune_dense,
+            compensated=not settings.no_compensation,
             measure=_measure(job, goal.target),
             criterion=choice.criterion,
             schedule=choice.schedule,
-            notes=scores.notes,
+            notes=(*scores.notes, *_measured_file(settings, goal.target)),
             **options,
         )
     total = total or sum(group.channels for group in groups)
@@ -167,6 +185,23 @@ def absolute(job: Job, target: Target, original: keras.Model) -> Target:
     return replace(target, amount=target.limit(before), relative=False)
 
 
+def measured_mode(settings: Settings) -> str:
+    """The quantization of the `.tflite` file that bytes and latency are measured on.
+
+    The run writes that file, see `hsi.pipeline.quantizing`.
+    """
+    return settings.quantization[0] if settings.quantize_pruned_models else "float32"
+
+
+def _measured_file(settings: Settings, target: Target) -> tuple[str, ...]:
+    if target.quantity not in MEASURED:
+        return ()
+    return (
+        f"{target.quantity}: of the {measured_mode(settings)} .tflite file, which a run with this "
+        "target writes beside the .h5 file.",
+    )
+
+
 def _replayed(goal: Goal, kind: type[Plan]) -> Plan:
     plan = read_plan(Path(goal.plan or ""))
     if not isinstance(plan, kind):
@@ -185,7 +220,7 @@ def _measure(job: Job, target: Target) -> Callable[[keras.Model], float] | None:
     from hsi.deploy.latency import time_files
 
     calibration = job.samples.calibration(seed=job.settings.seed)
-    mode = job.settings.quantization[0] if job.settings.quantize_pruned_models else "float32"
+    mode = measured_mode(job.settings)
 
     def measure(model: keras.Model) -> float:
         content = quantize(model, mode, calibration=calibration)

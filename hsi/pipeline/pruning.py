@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,8 @@ def plan_models(job: Job) -> None:
     for goal in goals_of(job.settings):
         plan = plan_of(job, choice, goal, model)
         plan.save(_plan_path(job, goal))
-        job.say(plan.text(model))
+        more = {"compensated": not job.settings.no_compensation} if choice.of_channels else {}
+        job.say(plan.text(model, **more))
         job.say(f"Plan: {_plan_path(job, goal)}; change it, and carry it out with --plan.")
 
 
@@ -137,17 +139,21 @@ def _channels_by_layer(step: Step) -> None:
     from hsi.pipeline.planning import channel_scores
 
     job = step.job
+    settings = job.settings
+    choose = partial(
+        choose_channels, round_to=settings.round_to, min_channels=settings.min_channels
+    )
     model = load_model(job.run.path(TRAINED))
     total = _channels_of(job, model)
     whole = channel_plan(job, step.choice, step.goal, model)
     whole.save(_plan_path(job, step.goal))
-    shares = shared_epochs(job.settings, max(1, len(whole.removal)))
+    shares = shared_epochs(settings, max(1, len(whole.removal)))
     history: dict[str, Any] = {}
     turns = zip(whole.removal.items(), shares, strict=True)
     for turn, ((name, planned), epochs) in enumerate(turns):
         (group,) = (g for g in channel_groups(model) if g.name == name)
         scores = channel_scores(job, step.choice, model, [group])
-        removal, _ = choose_channels(scores.scores, [group], len(planned))
+        removal, _ = choose(scores.scores, [group], len(planned))
         plan = plan_channels(model, removal, choices=Choices(**step.choice.columns()))
         model = _without(step, plan, model, save=False)
         history[name] = _tuned(replace(step, turn=turn), model, epochs, layer=name)

@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi.compress.plan.budget import MEASURED
 from hsi.deploy.islands import float_islands, float_summary
 from hsi.errors import DataError
 from hsi.files import atomic_path
+from hsi.pipeline.choices import goals_of
 from hsi.pipeline.job import TRAINED, Job, counts_name, folded_name
+from hsi.pipeline.planning import measured_mode
+from hsi.pipeline.pruning import pruned_name
 from hsi.pipeline.training import fine_tune
 from hsi.pipeline.variants import record_variant
 from hsi.results import Row
 from hsi.runs import COUNTS, Run, open_run
+from hsi.settings import Settings
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -32,18 +37,9 @@ INHERITED = (
 
 
 def quantize_models(job: Job) -> None:
-    """Quantize the models of this run that its settings want quantized.
-
-    Where a model has a folded form, that is quantized: the same function by fewer layers.
-    """
-    settings = job.settings
-    wanted = []
-    for file in (f for f in job.run.record["variants"] if f.endswith(".h5")):
-        asked = settings.quantize if file in _OWN else settings.quantize_pruned_models
-        if asked and folded_name(file) not in job.run.record["variants"]:
-            wanted.append(file)
-    _quantize(job, job.run, wanted)
-    if settings.quantization_aware:
+    """Quantize the models of this run that its settings want quantized."""
+    _quantize(job, job.run, _wanted(job.settings, list(job.run.record["variants"])))
+    if job.settings.quantization_aware:
         _train_aware(job)
 
 
@@ -53,14 +49,33 @@ def quantize_earlier_models(job: Job) -> None:
     files = [file for file in earlier.record["variants"] if file.endswith(".h5")]
     if not files:
         raise DataError(f"{earlier.folder}: holds no finished Keras model to quantize.")
-    _quantize(job, earlier, files)
+    _quantize(job, earlier, [(f, mode) for f in files for mode in job.settings.quantization])
 
 
-def _quantize(job: Job, source: Run, files: Sequence[str]) -> None:
+def _wanted(settings: Settings, files: Sequence[str]) -> list[tuple[str, str]]:
+    """(file, mode) of what is to be quantized among these files of a run.
+
+    Where a model has a folded form, that is quantized: the same function by fewer layers. A model
+    that was pruned to a budget of bytes or latency always is, in the mode that was measured, or
+    the run would hold no file that keeps to the budget.
+    """
+    goals = goals_of(settings) if settings.prune else []
+    targets = {pruned_name(goal.name): goal.target for goal in goals if goal.target}
+    wanted = []
+    for file in (f for f in files if f.endswith(".h5")):
+        asked = settings.quantize if file in _OWN else settings.quantize_pruned_models
+        modes = settings.quantization if asked and folded_name(file) not in files else ()
+        target = targets.get(file)
+        if target and target.quantity in MEASURED and measured_mode(settings) not in modes:
+            modes = (measured_mode(settings), *modes)
+        wanted += [(file, mode) for mode in modes]
+    return wanted
+
+
+def _quantize(job: Job, source: Run, wanted: Sequence[tuple[str, str]]) -> None:
     todo = [
         (file, mode, quantized_name(file, mode))
-        for file in files
-        for mode in job.settings.quantization
+        for file, mode in wanted
         if not job.run.variant(quantized_name(file, mode))
     ]
     if not todo:

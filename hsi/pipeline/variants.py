@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def record_keras(job: Job, file: str, model: keras.Model, *, variant: str, **facts: Any) -> None:
     """Measure a saved Keras model and record it as a row of the results."""
-    from hsi.compress.cost import macs, parameters
+    from hsi.compress.cost import known_macs, parameters
     from hsi.compress.magnitude import sparsity_of
 
     sparsity = sparsity_of(model)
     measured = {
         "parameters": parameters(model),
-        "macs": macs(model),
+        "macs": known_macs(model),
         "sparsity": 100 * sparsity.overall,
     }
     row = {**measured, **facts.pop("row", {})}

@@ -19,6 +19,9 @@ AMOUNTS = (
 )  # fmt: skip
 """Settings that say how much goes: points along one line, not lines of their own."""
 
+GIVEN = "set_"
+"""Before the name of a setting in tables where a result has it; see `hsi.study.tables`."""
+
 Line = Mapping[str, Any]
 """Of one combination and variant, as `hsi.study.tables.averages` gives it."""
 
@@ -43,8 +46,8 @@ def study_curves(
         lines: a dict each combination and variant: the keys, `variant`, `runs`, `oa`, `oa_half`
             (percent, None without an interval), `left` (percent), `bytes`, `bytes_gzip`; those
             `on_the_way` are not drawn.
-        keys: that the combinations differ in, without the seed; those in `AMOUNTS` run along a
-            line.
+        keys: of the lines, that the combinations differ in, without the seed; those in `AMOUNTS`
+            run along a line.
         chance: OA of one answer for all samples, percent; None draws no line.
     """
     figure = new_figure(13.5, 5.4)
@@ -102,14 +105,20 @@ def rate_curves(
     return figure
 
 
+def setting_of(key: str) -> str:
+    """The setting that a key of lines, or a column of a table, holds: "epochs" of "set_epochs"."""
+    return key.removeprefix(GIVEN)
+
+
 def _series(lines: Sequence[Line], keys: Sequence[str]) -> dict[str, list[Line]]:
     """The lines that are drawn, by the name of their curve."""
-    named = [key for key in keys if key not in AMOUNTS]
+    named = [key for key in keys if setting_of(key) not in AMOUNTS]
     drawn = [line for line in lines if line.get("oa") is not None and not line.get("on_the_way")]
     modes = {_mode(line) for line in drawn}
     series: dict[str, list[Line]] = {}
     for line in drawn:
-        words = [f"{key} {line[key]}" for key in named if line.get(key) not in (None, "")]
+        given = [key for key in named if line.get(key) not in (None, "")]
+        words = [f"{setting_of(key)} {line[key]}" for key in given]
         if len(modes) > 1 or not words:
             words.append(_mode(line))
         series.setdefault(", ".join(words), []).append(line)

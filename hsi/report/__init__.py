@@ -4,6 +4,7 @@
     facts     what was done, as lines of text
     table     the rows of results.csv, as text and as numbers
     tiles     the few numbers on top
+    against   p against the first row, where results.csv has another
     variants  the models of a run: opened, named, coloured
     explained attributions of every variant on the same samples
     scene     maps, spectra and attributions of a scene's pixels

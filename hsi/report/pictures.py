@@ -64,13 +64,14 @@ def picture_part(
         for method in methods or METHODS
     ]
     say_reasons(found, opened, say=say)
+    found = explaining(found)
     shown = np.concatenate([places, np.setdiff1d(parted, places)])
     thumbnails = _thumbnails(subject, part.pixels[shown])
     blocks = [
         pack("thumbnails", thumbnails),
         pack("predicted", predicted[:, shown].astype(np.uint16)),
         pack("sure", sure[:, shown]),
-        *(pack(f"attribution_{item.method}", _overlays(item)) for item in found),
+        *(block for item in found for block in overlay_blocks(item)),
     ]
     return {
         "height": thumbnails.shape[1],
@@ -123,18 +124,27 @@ def _thumbnails(subject: ImageSetSubject, keys: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize(size)) for p in pictures])
 
 
-def _overlays(found: Explained) -> np.ndarray:
-    """(variants, n, height, width) int8: of 127 the largest magnitude.
+def explaining(found: Sequence[Explained]) -> list[Explained]:
+    """The methods that explain a variant or more; where none does, the first, with its reasons."""
+    some = [item for item in found if any(maps is not None for maps in item.maps)]
+    return some or list(found[:1])
+
+
+def overlay_blocks(found: Explained) -> list[Block]:
+    """(variants, n, height, width) int8: of 127 the largest magnitude; none without any map.
 
     Maps in units of the logit are on one scale for all variants of an image; of those without a
     unit each has a scale of its own, since only their form says anything.
     """
-    shape = next((maps.shape for maps in found.maps if maps is not None), (0, 1, 1))
+    shape = next((maps.shape for maps in found.maps if maps is not None), None)
+    if shape is None:
+        return []
     values = np.stack([np.zeros(shape, np.float32) if m is None else m for m in found.maps])
     small = np.stack([[_smaller(image) for image in maps] for maps in values])
     axes = (2, 3) if found.quantity == "relevance" else (0, 2, 3)
     largest = np.abs(small).max(axis=axes, keepdims=True)
-    return np.round(127 * small / np.where(largest > 0, largest, 1)).astype(np.int8)
+    numbers = np.round(127 * small / np.where(largest > 0, largest, 1)).astype(np.int8)
+    return [pack(f"attribution_{found.method}", numbers)]
 
 
 def _smaller(image: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hsi.plots.colors import class_color
-from hsi.report import facts
+from hsi.report import against, facts
 from hsi.report.opening import ReportRun
 from hsi.report.page import render
 from hsi.report.sentences import sentences
@@ -45,7 +45,8 @@ def run_page(
         part, blocks = scene_part(opened, **chosen)
     attention = part.pop("attention", [{}] * len(opened))
     cka = likeness_part(opened, report.samples, seed=seed, say=say)
-    variants = variant_facts(report.rows)
+    rows = against.against_first(report.rows, opened)
+    variants = variant_facts(rows)
     data = {
         "kind": "images" if images else "scene",
         "variants": variants,
@@ -61,15 +62,16 @@ def run_page(
         synthetic=report.samples.synthetic,
         note=report.samples.note,
         images=images,
-        sentences=sentences(report.rows, variants, attention),
-        tiles=tiles(report.rows),
+        sentences=sentences(rows, variants, attention),
+        tiles=tiles(rows),
         groups=facts.groups(report.run, report.rows),
         changed=facts.changed_settings(report.run),
-        notes=facts.notes(report.run),
+        notes=[*facts.notes(report.run), *against.notes(report.run, report.rows)],
         columns=COLUMNS,
-        rows=report.rows,
-        cells=cells(report.rows),
+        rows=rows,
+        cells=cells(rows),
         csv_columns=CSV_COLUMNS,
+        csv_rows=report.rows,
         classes=data["classes"],
         variants=variants,
         methods=part["methods"],

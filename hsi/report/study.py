@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,9 @@ from hsi.settings import QUANTIZATIONS
 STUDY_TABLE, SUMMARY = "study.csv", "summary.csv"
 CELLS = "cells"
 REPORT = "report.html"
+ON_THE_WAY = "on_the_way"
+"""Column of the summary: 1 for a step of an iterative schedule that has had a part of
+`--epochs_total` only and so is neither drawn nor spoken of; tables of before do not have it."""
 CURVES = ("left", "bytes", "latency_ms", "macs")
 """What accuracy can be drawn against."""
 
@@ -45,18 +48,21 @@ def study_page(
     Raises:
         DataError: a table that is missing or is not that of a study.
     """
-    from hsi.plots.study import AMOUNTS
+    from hsi.plots.study import AMOUNTS, setting_of
 
     rows = _read(folder / STUDY_TABLE, ("cell", "variant", "oa"))
     lines = _read(folder / SUMMARY, ("variant", "runs", "oa", "oa_half", "left", "bytes"))
     keys = list(lines[0])[: list(lines[0]).index("variant")]
+    settings = {key: setting_of(key) for key in keys}
+    drawn = [line for line in lines if not number(line.get(ON_THE_WAY))]
     runs = [_cell(folder, beside, name, rows) for name in dict.fromkeys(r["cell"] for r in rows)]
     data: dict[str, Any] = {
         "kind": "study",
-        "named": [key for key in keys if key not in AMOUNTS],
+        "named": [setting for setting in settings.values() if setting not in AMOUNTS],
         "lines": [
             {
-                **{key: line[key] for key in (*keys, "variant")},
+                **{setting: line[key] for key, setting in settings.items()},
+                "variant": line["variant"],
                 "form": _form(line["variant"]),
                 **{
                     name: number(line.get(name))
@@ -65,12 +71,11 @@ def study_page(
                 },
                 "runs": number(line["runs"]),
             }
-            for line in lines
+            for line in drawn
         ],
     }
-    pictures = study_pictures(
-        _one_of_each(folder, rows, keys), methods=methods, samples=samples, seed=seed, say=say
-    )
+    folders = _one_of_each(folder, rows, settings.values())
+    pictures = study_pictures(folders, methods=methods, samples=samples, seed=seed, say=say)
     part, blocks = pictures or ({}, [])
     data |= part
     synthetic = any(run["synthetic"] for run in runs)
@@ -82,19 +87,24 @@ def study_page(
         methods=part.get("methods", []),
         title=folder.resolve().name,
         synthetic=synthetic,
-        keys=keys,
+        keys=list(settings.values()),
         lines=[_shown(line, keys) for line in lines],
+        left_out=len(lines) - len(drawn),
         runs=runs,
         seeds=max(int(number(line["runs"]) or 1) for line in lines),
-        sentences=_sentences(lines, keys),
+        sentences=_sentences(drawn, settings),
     )
 
 
-def _one_of_each(folder: Path, rows: Sequence[Line], keys: Sequence[str]) -> dict[str, Path]:
+def _one_of_each(folder: Path, rows: Sequence[Line], settings: Iterable[str]) -> dict[str, Path]:
     """Label -> the first run of each combination of settings."""
+    from hsi.plots.study import GIVEN
+
+    columns = {name: f"{GIVEN}{name}" if f"{GIVEN}{name}" in rows[0] else name for name in settings}
     found: dict[str, Path] = {}
     for row in rows:
-        label = ", ".join(f"{key} {row[key]}" for key in keys if row.get(key)) or "this study"
+        given = [f"{name} {row[column]}" for name, column in columns.items() if row.get(column)]
+        label = ", ".join(given) or "this study"
         found.setdefault(label, folder / CELLS / row["cell"])
     return found
 
@@ -146,6 +156,7 @@ def _shown(line: Line, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "keys": [line[key] for key in keys],
         "variant": line["variant"],
+        "on_the_way": bool(number(line.get(ON_THE_WAY))),
         "runs": line["runs"],
         "raw": line["oa"],
         "left": with_half("left", 1),
@@ -166,16 +177,21 @@ def _form(variant: str) -> str:
     return next((mode for mode in QUANTIZATIONS if variant.endswith(f"_{mode}")), "Keras")
 
 
-def _sentences(lines: Sequence[Line], keys: Sequence[str]) -> list[str]:
-    """How far the means over seeds of each combination stay within the interval of the first."""
+def _sentences(lines: Sequence[Line], settings: Mapping[str, str]) -> list[str]:
+    """How far the means over seeds of each combination stay within the interval of the first.
+
+    Args:
+        settings: column -> setting, of those that the combinations differ in.
+    """
     found = []
-    for place in dict.fromkeys(tuple(line[key] for key in keys) for line in lines):
-        own = [line for line in lines if tuple(line[key] for key in keys) == place]
+    for place in dict.fromkeys(tuple(line[key] for key in settings) for line in lines):
+        own = [line for line in lines if tuple(line[key] for key in settings) == place]
         own = [line for line in own if number(line["oa"]) is not None]
         whole, half = (number(own[0][c]) for c in ("oa", "oa_half")) if own else (None, None)
         if whole is None or len(own) < 2:
             continue
-        name = ", ".join(f"{k} {v}" for k, v in zip(keys, place, strict=True) if v) or "this study"
+        given = zip(settings.values(), place, strict=True)
+        name = ", ".join(f"{setting} {v}" for setting, v in given if v) or "this study"
         floor = whole - (half or 0.0)
         kept = [line for line in own[1:] if (number(line["oa"]) or 0.0) >= floor]
         least = min(own[1:], key=_size)

@@ -20,7 +20,7 @@ from hsi.runs import open_run
 from hsi.settings import Settings
 from hsi.study.cells import Study
 from hsi.study.running import CELLS, is_finished, run_cells
-from hsi.study.tables import SEED, averages, chance_of, study_rows, write_tables
+from hsi.study.tables import MEANS, averages, chance_of, columns_of, study_rows, write_tables
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _draw(
     figures = {"curves": study_curves}
     if any(record["settings"]["compression_rates"] for record in records):
         figures["rates"] = rate_curves
-    keys = [key for key in study.keys if key != SEED]
+    keys = columns_of(study.keys, MEANS)
     facts: dict[str, Any] = {
         "title": study.name,
         "chance": chance_of(records),

@@ -21,7 +21,7 @@ from hsi.errors import ModelError, UserError
 from hsi.pipeline import generate
 from hsi.progress import progress
 from hsi.quiet import forget_models
-from hsi.runs import open_run
+from hsi.runs import is_of, open_run
 from hsi.settings import Settings, settings_from
 
 if TYPE_CHECKING:
@@ -96,13 +96,13 @@ def is_finished(settings: Settings) -> bool:
         run = open_run(Path(settings.output or ""))
     except UserError:
         return False
-    return run.done and run.record["settings"] == settings.of_the_result()
+    return run.done and is_of(run, settings.of_the_result())
 
 
 def training_of(folder: Path, cell: Settings) -> Settings:
     """The run that trains the network of a cell, in a folder named for its settings."""
     alone = cell.training_only()
-    text = json.dumps(alone.of_the_result(), sort_keys=True)
+    text = json.dumps(alone.not_by_default(), sort_keys=True)
     name = f"{alone.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return replace(alone, output=str(folder / TRAININGS / name), resume=True)
 

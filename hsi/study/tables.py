@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,41 @@ LEFT, RATE, EPOCHS = "left", "rate", "epochs"
 """Percent of the trained parameters that this variant keeps and that are not zero; one of how many
 channels, or weights, was to stay; epochs of fine-tuning on the way from the trained network."""
 ON_THE_WAY = "on_the_way"
-"""Key of lines, no column: see `hsi.study.course.on_the_way`."""
+"""Last column of summary.csv, 1 or 0: see `hsi.study.course.on_the_way`."""
+RESULTS = ("cell", *COLUMNS, LEFT, RATE, EPOCHS)
+"""Columns of study.csv beside those of the keys."""
+MEANS = ("variant", "runs", *AVERAGED, *(f"{name}_half" for name in AVERAGED), ON_THE_WAY)
+"""Columns of summary.csv beside those of the keys."""
+GIVEN = "set_"
+"""Before the name of a key whose plain name is a result's: `set_epochs` were asked for in the
+training, `epochs` is what fine-tuning took."""
 
 
 def study_rows(cells: Sequence[Cell], folders: Sequence[Path], keys: Sequence[str]) -> list[Row]:
     """A row for every variant of every finished cell.
 
-    In it the cell, the keys, the results, and `LEFT`, `RATE`, `EPOCHS` and `ON_THE_WAY`.
+    In it the cell, the keys under the names of `columns_of(keys, RESULTS)`, the results, and
+    `LEFT`, `RATE`, `EPOCHS` and `ON_THE_WAY`. The seed is that of the results.
     """
+    apart = [key for key in keys if key != SEED]
+    columns = columns_of(keys, RESULTS)
     rows: list[Row] = []
     for cell, folder in zip(cells, folders, strict=True):
         run = open_run(folder)
-        apart = {key: _text(cell.apart.get(key)) for key in keys}
-        rows += [{**row, "cell": cell.name, **apart} for row in _rows_of(run)]
+        given = [_text(cell.apart.get(key)) for key in apart]
+        own = dict(zip(columns, given, strict=True))
+        rows += [{**row, "cell": cell.name, **own} for row in _rows_of(run)]
     return rows
+
+
+def columns_of(keys: Sequence[str], results: Collection[str]) -> list[str]:
+    """The columns of all keys but the seed, apart from results of the same name.
+
+    Example:
+        >>> columns_of(["epochs", "model", "seed"], MEANS)
+        ['set_epochs', 'model']
+    """
+    return [f"{GIVEN}{key}" if key in results else key for key in keys if key != SEED]
 
 
 def _rows_of(run: Run) -> list[dict[str, Any]]:
@@ -62,17 +83,18 @@ def _rows_of(run: Run) -> list[dict[str, Any]]:
 def averages(rows: Sequence[Row], keys: Sequence[str]) -> list[dict[str, Any]]:
     """Mean, and half of the 95 % Student interval, over the seeds of each combination and variant.
 
-    A combination of one seed has no interval. `<column>_half` is the half-width.
+    A combination of one seed has no interval. `<column>_half` is the half-width. The keys stand
+    under the names of `columns_of(keys, MEANS)`.
     """
-    apart = [key for key in keys if key != SEED]
+    apart, named = columns_of(keys, RESULTS), columns_of(keys, MEANS)
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((*(row.get(key) for key in apart), row["variant"]), []).append(row)
     found = []
     for place, group in groups.items():
-        line: dict[str, Any] = dict(zip([*apart, "variant"], place, strict=True))
+        line: dict[str, Any] = dict(zip([*named, "variant"], place, strict=True))
         line["runs"] = len(group)
-        line[ON_THE_WAY] = any(row.get(ON_THE_WAY) for row in group)
+        line[ON_THE_WAY] = int(any(row.get(ON_THE_WAY) for row in group))
         for column in AVERAGED:
             values = [float(row[column]) for row in group if row.get(column) is not None]
             line[column], line[f"{column}_half"] = _mean(values)
@@ -83,11 +105,10 @@ def averages(rows: Sequence[Row], keys: Sequence[str]) -> list[dict[str, Any]]:
 def write_tables(folder: Path, rows: Sequence[Row], keys: Sequence[str]) -> tuple[Path, Path]:
     """Write study.csv (every row) and summary.csv (means over seeds)."""
     every, summary = folder / "study.csv", folder / "summary.csv"
-    extra = [key for key in keys if key not in COLUMNS]
-    write_rows(every, rows, ("cell", *extra, *COLUMNS, LEFT, RATE, EPOCHS))
-    columns = [key for key in keys if key != SEED] + ["variant", "runs"]
+    write_rows(every, rows, ("cell", *columns_of(keys, RESULTS), *RESULTS[1:]))
+    columns = [*columns_of(keys, MEANS), "variant", "runs"]
     columns += [name for column in AVERAGED for name in (column, f"{column}_half")]
-    write_rows(summary, averages(rows, keys), columns)
+    write_rows(summary, averages(rows, keys), (*columns, ON_THE_WAY))
     return every, summary
 
 

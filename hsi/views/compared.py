@@ -177,7 +177,7 @@ def _of_runs(choice: Choice, located: Sequence[Located], say: Say) -> list[Subje
             known[folder] = samples_of(run, say=say)
         samples = known[folder]
         taken = on_counts(samples) if run.takes_counts(found.path.name) else samples
-        subjects.append(_subject(found, taken.patches, samples))
+        subjects.append(_subject(found, taken.patches, taken))
     return subjects
 
 

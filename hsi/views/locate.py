@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hsi.baselines import ENDING
+from hsi.data_paths import absolute_spec
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
 from hsi.models.files import read_config, refuse_code, stored_input_shape
 from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
-from hsi.samples import absolute_spec
 from hsi.views.request import Request
 
 MODEL_ENDINGS = (".h5", ".keras", TFLITE)

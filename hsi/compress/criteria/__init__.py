@@ -33,8 +33,9 @@ class Criterion:
         needs_data: whether it looks at training samples (else `batches` may be empty).
         needs_classes: whether it looks at their classes too.
         scores_weights: whether it also scores single weights.
-        comparable: whether scores of different layers are on one scale as they are; the others
-            go through `normalised` before they are ranked over the whole network.
+        comparable: whether scores of channels of different layers are on one scale as they are;
+            the others go through `normalised` before they are ranked over the whole network.
+            Scores of single weights are always ranked as they are.
     """
 
     module: str
@@ -51,7 +52,7 @@ _HERE = "hsi.compress.criteria"
 CRITERIA: dict[str, Criterion] = {
     "apoz": Criterion(
         f"{_HERE}.apoz",
-        "most zeros among the activations; convolutions only",
+        "most zeros among the activations",
         "Hu et al. 2016, arXiv 1607.03250",
         needs_data=True,
         comparable=True,

@@ -32,11 +32,11 @@ SMALL = 0.05
 def score(
     model: keras.Model, batches: Batches, groups: Sequence[Group], *, seed: int = 0
 ) -> ChannelScores:
-    """APoZ of every channel of the convolutional groups, in one pass over the samples.
+    """APoZ of every channel of these groups, in one pass over the samples.
 
     Args:
         batches: (inputs, classes); the classes are not looked at.
-        groups: of this model (`channel_groups`); those without convolution are left out.
+        groups: of this model (`channel_groups`), convolutional or dense.
 
     Returns:
         Scores in 0..1, higher for more zeros, and a note for groups scored by small values.
@@ -44,10 +44,9 @@ def score(
     Raises:
         ModelError: no samples, or a model that channels cannot be followed through.
     """
-    wanted = [group for group in groups if group.convolutional]
-    if not wanted:
+    if not groups:
         return ChannelScores({})
-    scores, probes = probed_means(model, wanted, batches, _hits, criterion="APoZ")
+    scores, probes = probed_means(model, groups, batches, _hits, criterion="APoZ")
     return ChannelScores(scores, _notes(probes))
 
 

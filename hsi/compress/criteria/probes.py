@@ -49,8 +49,8 @@ def probed_means(
 ) -> tuple[dict[str, np.ndarray], list[Probe]]:
     """Mean of a measure over samples and positions, per channel, in one pass.
 
-    Where a group is looked at in several places (the blocks of a residual stage, the readers of a
-    dense block's output), its value is the mean of theirs.
+    Where a channel is looked at in several places (the blocks of a residual stage, the readers of
+    a dense block's output), its value is the mean of theirs; of the exact ones, where it has any.
 
     Args:
         measures: given the model up to the probes, the first batch's inputs and the probes, what
@@ -74,12 +74,18 @@ def probed_means(
         batch, sizes = sums(*inputs)
         total, positions = total + batch.numpy(), positions + sizes.numpy()
     ends = np.cumsum([len(channels.ids[probe.key]) for probe in probes])[:-1]
-    values: dict[str, list[np.ndarray]] = {group.name: [] for group in groups}
+    unknown = {group.name: np.full(group.channels, np.nan) for group in groups}
+    values = {(name, e): [none] for name, none in unknown.items() for e in (False, True)}
     for probe, found, size in zip(probes, np.split(total, ends), positions, strict=True):
         for name in probe.groups:
             ids = channels.ids[probe.key]
-            values[name].append(per_channel(found / size, ids, channels.members[name]))
-    return {name: average(found) for name, found in values.items()}, probes
+            mean = per_channel(found / size, ids, channels.members[name])
+            values[name, probe.exact].append(mean)
+    scores = {}
+    for group in groups:
+        other, exact = (average(values[group.name, exact]) for exact in (False, True))
+        scores[group.name] = np.where(np.isnan(exact), other, exact)
+    return scores, probes
 
 
 def find_probes(channels: ChannelMap, groups: Iterable[Group]) -> list[Probe]:
@@ -87,15 +93,27 @@ def find_probes(channels: ChannelMap, groups: Iterable[Group]) -> list[Probe]:
     calls = channels.graph.calls
     found: dict[tuple[int, bool], list[str]] = {}
     for group in groups:
-        ends = first_on_each_way(channels.graph, group, lambda call: _activation(call) != "linear")
-        zero = {p: met and _activation(calls[p]) in EXACT_ZERO for p, met in ends.items()}
-        exact = [p for p in zero if zero[p]]
-        for p in exact or zero:
-            found.setdefault((p, bool(exact)), []).append(group.name)
+        for place in _places(channels, group):
+            found.setdefault(place, []).append(group.name)
     return [
         Probe(calls[p].outputs[0], calls[p].name, exact, tuple(names))
         for (p, exact), names in sorted(found.items())
     ]
+
+
+def _places(channels: ChannelMap, group: Group) -> list[tuple[int, bool]]:
+    """Positions of the calls that a group is looked at behind, and whether they are exact.
+
+    Places that are not exact are only for channels that come to no exact one.
+    """
+    calls = channels.graph.calls
+    ends = first_on_each_way(channels.graph, group, lambda call: _activation(call) != "linear")
+    exact = {p: met and _activation(calls[p]) in EXACT_ZERO for p, met in ends.items()}
+    ids = {p: channels.ids[calls[p].outputs[0]] for p in ends}
+    left = channels.members[group.name]
+    for p in ends:
+        left = np.setdiff1d(left, ids[p]) if exact[p] else left
+    return [(p, exact[p]) for p in ends if exact[p] or np.isin(left, ids[p]).any()]
 
 
 def first_on_each_way(

@@ -3,7 +3,8 @@
 A target says what may be LEFT, as a share of what there is now or as an amount:
 
     channels=60%      of the channels that pruning looks at (of the convolutions; of dense layers
-                      too where those are pruned), or a number: channels=120
+                      too where those are pruned; not of layers kept whole), or a number:
+                      channels=120
     parameters=25%    of all weights as Keras counts them, or 200k, 1.5M
     macs=30%          of the multiply-accumulates for one sample, or 12M, 1.2G
     bytes=100k        of the real file; k, kB, M, MB are thousands and millions, KiB, MiB powers of
@@ -121,6 +122,7 @@ def plan_for(
     min_channels: int = 1,
     keep: Iterable[str] = (),
     dense: bool = False,
+    compensated: bool = False,
     measure: Measure | None = None,
     criterion: str = "",
     schedule: str = "one_shot",
@@ -134,27 +136,30 @@ def plan_for(
         scope, round_to, min_channels: as `schedule.removal_order`.
         keep: names of layers that keep all their channels (with all that is added to them).
         dense: take channels of dense layers too, not of convolutions alone.
+        compensated: the plan will be carried out with compensation, which adds biases where
+            nothing else can take a constant: the budget holds with them.
         measure: gives the bytes or the milliseconds of a network; asked for a handful of networks.
         criterion, schedule, notes: what the plan says of itself.
 
     Raises:
-        SettingsError: a target that cannot be reached (with what can), an unknown layer, bytes or
-            latency without `measure`.
+        SettingsError: a target that cannot be reached (with what can), an unknown layer, channels
+            of no layer at all, bytes or latency without `measure`.
         ModelError: scores or a network that cannot be used.
     """
     from hsi.compress.graph import map_channels
 
     wanted = parse_target(target) if isinstance(target, str) else target
     channels, keep = map_channels(model), tuple(keep)
-    groups = [group for group in channels.groups if dense or group.convolutional]
-    order = removal_order(
-        scores,
-        _without_kept(groups, channels, keep),
-        scope=scope,
-        round_to=round_to,
-        min_channels=min_channels,
+    groups = _without_kept(
+        [group for group in channels.groups if dense or group.convolutional], channels, keep
     )
-    left = _gauge(wanted.quantity, model, channels, groups, order, measure)
+    order = removal_order(scores, groups, scope=scope, round_to=round_to, min_channels=min_channels)
+    if wanted.quantity == "channels":
+        left = _channels_left(groups, order)
+    elif wanted.quantity in MEASURED:
+        left = _measured(wanted.quantity, model, order, measure, compensated=compensated)
+    else:
+        left = _counted(wanted.quantity, channels, order, compensated=compensated)
     reasons = [f"every layer keeps min_channels={min_channels}"]
     reasons += [f"round_to={round_to}"] * (round_to > 1)
     reasons += [f"kept whole: {', '.join(keep)}"] * bool(keep)
@@ -180,33 +185,54 @@ def _without_kept(
     return [group for group in groups if not any(maker.layer in names for maker in group.producers)]
 
 
-def _gauge(
-    quantity: str,
-    model: keras.Model,
-    channels: ChannelMap,
-    groups: Iterable[Group],
-    order: RemovalOrder,
-    measure: Measure | None,
-) -> Callable[[int], float]:
-    """How much of a quantity is left after so many packs; -1 stands for the network as it is."""
-    if quantity in MEASURED:
-        if measure is None:
-            raise SettingsError(
-                f"target {quantity}: it is measured on the real file; expected a measure."
-            )
-        from hsi.compress.surgery import remove_channels
+Left = Callable[[int], float]
+"""How much of a quantity is left after so many packs; -1 stands for the network as it is."""
 
-        taken = measure
-        return cache(lambda packs: float(taken(remove_channels(model, _removal(order, packs)))))
-    if quantity == "channels":
-        gone = np.cumsum([0, *(len(pack) for _, pack in order.packs)])
-        total = sum(group.channels for group in groups)
-        return lambda packs: float(total - gone[max(packs, 0)])
+
+def _channels_left(groups: Iterable[Group], order: RemovalOrder) -> Left:
+    gone = np.cumsum([0, *(len(pack) for _, pack in order.packs)])
+    total = sum(group.channels for group in groups)
+    if not total:
+        raise SettingsError(
+            "target channels: there are none that may go; expected a convolution that is not kept "
+            "whole, or dense layers to be pruned too."
+        )
+    return lambda packs: float(total - gone[max(packs, 0)])
+
+
+def _counted(
+    quantity: str, channels: ChannelMap, order: RemovalOrder, *, compensated: bool
+) -> Left:
     from hsi.compress.plan.costs import CostModel
 
-    costs = CostModel(channels)
+    costs = CostModel(channels, compensated=compensated)
     count = costs.parameters if quantity == "parameters" else costs.macs
     return cache(lambda packs: float(count(_removal(order, packs))))
+
+
+def _measured(
+    quantity: str,
+    model: keras.Model,
+    order: RemovalOrder,
+    measure: Measure | None,
+    *,
+    compensated: bool,
+) -> Left:
+    if measure is None:
+        raise SettingsError(
+            f"target {quantity}: it is measured on the real file; expected a measure."
+        )
+    from hsi.compress.compensation import compensate, stand_in_means
+    from hsi.compress.surgery import remove_channels
+
+    means = stand_in_means(model) if compensated else None
+
+    def left(packs: int) -> float:
+        removal = _removal(order, packs)
+        whole = model if means is None else compensate(model, removal, means)
+        return float(measure(remove_channels(whole, removal)))
+
+    return cache(left)
 
 
 def _removal(order: RemovalOrder, packs: int) -> dict[str, tuple[int, ...]]:

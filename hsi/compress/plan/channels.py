@@ -84,8 +84,12 @@ class ChannelPlan:
 
         return remove_channels(self._compensated(model, means), self.removal)
 
-    def table(self, model: keras.Model) -> Table:
+    def table(self, model: keras.Model, *, compensated: bool = False) -> Table:
         """What the plan leaves, for each layer and in all; nothing is built for it.
+
+        Args:
+            compensated: as carried out with `means`, which adds biases where nothing else takes
+                a constant.
 
         Raises: as `mask`; also where the spatial size of the input is not fixed.
         """
@@ -93,7 +97,7 @@ class ChannelPlan:
         from hsi.compress.plan.costs import CostModel
 
         check_network(self.network, model)
-        costs = CostModel(map_channels(model))
+        costs = CostModel(map_channels(model), compensated=compensated)
         rows = tuple(
             Row(
                 old.layer,
@@ -111,8 +115,11 @@ class ChannelPlan:
         left = sum(row.parameters_left for row in rows)
         return Table(rows, FLOAT32 * before, FLOAT32 * left)
 
-    def text(self, model: keras.Model | None = None) -> str:
-        """The plan for reading: how it came about and what goes; with the model, what it leaves."""
+    def text(self, model: keras.Model | None = None, *, compensated: bool = False) -> str:
+        """The plan for reading: how it came about and what goes; with the model, what it leaves.
+
+        Args: `compensated` as `table`.
+        """
         total = sum(self.channels.values())
         lines = [
             f"Plan: {self.choices.text()}",
@@ -124,7 +131,7 @@ class ChannelPlan:
                 for name, gone in self.removal.items()
             ]
         else:
-            lines.append(self.table(model).text())
+            lines.append(self.table(model, compensated=compensated).text())
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
     def save(self, path: str | Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import tf_keras as keras
 
 from hsi.compress.calls import Call
+from hsi.compress.compensation import without_room
 from hsi.compress.cost import COUNTS
 from hsi.compress.graph import ChannelMap, Removal, removed_ids
 from hsi.compress.layers import rule_for
@@ -39,10 +40,15 @@ class LayerCost:
 
 
 class CostModel:
-    """Costs of a network for any removal; exact, and cheap to ask many times."""
+    """Costs of a network for any removal; exact, and cheap to ask many times.
 
-    def __init__(self, channels: ChannelMap) -> None:
+    Args:
+        compensated: count the biases too that `compensation.compensate` adds for a removal.
+    """
+
+    def __init__(self, channels: ChannelMap, *, compensated: bool = False) -> None:
         self._map = channels
+        self._roomless = without_room(channels.graph) if compensated else frozenset()
         self._ids = 1 + max((int(ids.max()) for ids in channels.ids.values()), default=0)
         self._weights: dict[str, _Weights] = {}
         for call in channels.graph.calls:
@@ -64,7 +70,7 @@ class CostModel:
             before = rows.get(call.name)
             count = COUNTS.get(type(call.layer))
             macs = count(replace(call, layer=weights.layer(inputs, outputs))) if count else 0
-            parameters = weights.count(inputs, outputs)
+            parameters = self._count(call, inputs, outputs)
             rows[call.name] = LayerCost(
                 call.name,
                 type(call.layer).__name__,
@@ -77,12 +83,17 @@ class CostModel:
     def parameters(self, removal: Removal) -> int:
         """Equal to `cost.parameters` of the network without these channels."""
         sizes = self._sizes(self._stays(removal))
-        counts = {call.name: self._weights[call.name].count(i, o) for call, i, o in sizes}
-        return sum(counts.values())
+        return sum({call.name: self._count(call, i, o) for call, i, o in sizes}.values())
 
     def macs(self, removal: Removal) -> int:
         """Equal to `cost.macs` of the network without these channels."""
         return sum(row.macs for row in self.layers(removal))
+
+    def _count(self, call: Call, inputs: int, outputs: int) -> int:
+        """Parameters of a layer with so many channels in and out."""
+        weights = self._weights[call.name]
+        grown = call.name in self._roomless and inputs < weights.inputs
+        return weights.count(inputs, outputs) + (outputs if grown else 0)
 
     def _stays(self, removal: Removal) -> np.ndarray:
         stays = np.ones(self._ids, bool)
@@ -104,13 +115,13 @@ class _Weights:
     def __init__(self, call: Call) -> None:
         self._layer = call.layer
         self._shapes = [np.array(weight.shape, int) for weight in call.layer.weights]
-        self._inputs = int(call.input_shapes[0][-1] or 0)
+        self.inputs = int(call.input_shapes[0][-1] or 0)
         self._outputs = int(call.output_shapes[0][-1] or 0)
-        self._per_input = self._slopes(call, self._inputs, 0)
+        self._per_input = self._slopes(call, self.inputs, 0)
         self._per_output = self._slopes(call, self._outputs, 1)
 
     def shapes(self, inputs: int, outputs: int) -> list[np.ndarray]:
-        gone_in, gone_out = self._inputs - inputs, self._outputs - outputs
+        gone_in, gone_out = self.inputs - inputs, self._outputs - outputs
         return [
             shape - gone_in * per_input - gone_out * per_output
             for shape, per_input, per_output in zip(
@@ -128,7 +139,7 @@ class _Weights:
         """By how much each length of each weight falls for a channel that goes."""
         if channels < 2:
             return [np.zeros_like(shape) for shape in self._shapes]
-        masks = [np.ones(self._inputs, bool), np.ones(self._outputs, bool)]
+        masks = [np.ones(self.inputs, bool), np.ones(self._outputs, bool)]
         masks[side][1:] = False
         others = tuple(np.ones(int(shape[-1] or 0), bool) for shape in call.input_shapes[1:])
         kept = Kept((masks[0], *others), masks[1])

@@ -14,14 +14,17 @@ const pictures = (() => {
   /* Positive maps go from clear over yellow to dark red, signed ones from blue to red. */
   const positive = [[255, 237, 160], [254, 178, 76], [240, 59, 32], [128, 0, 38]];
   const colour = (share) => { const p = share * (positive.length - 1), i = Math.min(Math.floor(p), positive.length - 2); return positive[i].map((v, k) => v + (positive[i + 1][k] - v) * (p - i)); };
+  /* The maps of a method; undefined where it explains no variant. */
+  const maps = (method) => arrays[`attribution_${data.methods[method].name}`];
   function signed(method) {
-    const block = arrays[`attribution_${data.methods[method].name}`];
+    const block = maps(method);
+    if (!block) return false;
     block.signed = block.signed ?? block.values.some((v) => v < 0);
     return block.signed;
   }
 
   function overlay(variant, place, opacity, size = 160) {
-    const item = data.methods[choice.method], block = arrays[`attribution_${item.name}`];
+    const item = data.methods[choice.method], block = maps(choice.method);
     const canvas = make("canvas", { width: size, height: Math.round(size * data.height / data.width), "aria-hidden": "true" });
     const g = canvas.getContext("2d");
     g.imageSmoothingEnabled = data.width > size / 3;
@@ -41,13 +44,12 @@ const pictures = (() => {
   }
   /* A map that is zero everywhere looks like no overlay at all: it is said. */
   function dead(variant, place) {
-    const item = data.methods[choice.method], block = arrays[`attribution_${item.name}`];
-    const [, count, rows, cols] = block.shape, start = (variant * count + place) * rows * cols;
-    if (item.reasons[variant]) return ", not explained";
+    if (data.methods[choice.method].reasons[variant]) return ", not explained";
+    const block = maps(choice.method), [, count, rows, cols] = block.shape, start = (variant * count + place) * rows * cols;
     return block.values.subarray(start, start + rows * cols).some((v) => v !== 0) ? "" : ", dead map";
   }
 
-  return { thumbnail, overlay, signed, colour, dead };
+  return { thumbnail, overlay, maps, signed, colour, dead };
 })();
 
 report.part("pictures", () => {
@@ -69,6 +71,7 @@ report.part("pictures", () => {
     fill(byId("sheet"), original, ...rows);
     const ramp = (colors) => make("i", { class: "ramp", style: { background: `linear-gradient(90deg, ${colors.join(", ")})` } });
     const item = data.methods[choice.method], scale = item.quantity === "relevance" ? "each map on its own scale" : "one scale for all variants of an image";
+    if (!pictures.maps(choice.method)) { fill(byId("pictures-key"), make("span", {}, `${item.label} explains none of these models`)); return; }
     fill(byId("pictures-key"), ...(pictures.signed(choice.method)
       ? [make("span", {}, "against ", ramp(["#2166ac", "transparent", "#d62f27"]), " for the class")]
       : [make("span", {}, "weak ", ramp([0, .33, .66, 1].map((s) => `rgb(${pictures.colour(s).join(",")})`)), " strong")]), make("span", {}, `${item.unit}; ${scale}`));
@@ -76,7 +79,8 @@ report.part("pictures", () => {
 
   function large() {
     const place = choice.image, image = data.images[place];
-    byId("explorer-facts").textContent = `Image ${image.key}, ${data.classes[image.truth].name}; explained for ${data.classes[answer(0, place)].name}, the class that ${data.variants[0].name} answers, by ${data.methods[choice.method].label}.`;
+    const explained = pictures.maps(choice.method) ? `explained for ${data.classes[answer(0, place)].name}, the class that ${data.variants[0].name} answers, by ${data.methods[choice.method].label}` : "not explained";
+    byId("explorer-facts").textContent = `Image ${image.key}, ${data.classes[image.truth].name}; ${explained}.`;
     const card = (picture, title, text, on) => make("div", { class: on ? "selected" : "" }, picture, make("strong", {}, title), make("br"), text);
     fill(byId("large"), card(pictures.overlay(null, place, 0, 300), "original image", make("span", {}, data.classes[image.truth].name), false),
       ...data.variants.map((variant, index) => card(pictures.overlay(index, place, share(), 300), variant.name,

@@ -1,0 +1,78 @@
+"""Who teaches the students of a run: chosen by validation samples, of the networks that may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hsi.deploy import variant
+from hsi.errors import SettingsError
+from hsi.pipeline import derived
+from hsi.settings import Settings
+
+CLASSES = np.array([0, 1, 1, 0])
+ROWS = {
+    "trained_model.h5": "trained",
+    "trained_pruned_model_40.h5": "pruned_40",
+    "trained_pruned_model_80.h5": "pruned_80",
+    "trained_pruned_model_40_folded.h5": "pruned_40_folded",
+    "quantized_pruned_model_40_int8.tflite": "quantized_pruned_40_int8",
+    "low_rank_macs-30%.h5": "low_rank_macs-30%",
+}
+SURE = dict(zip(ROWS, (0.7, 0.9, 0.6, 0.99, 0.99, 0.99), strict=True))
+"""File -> what it gives the right class."""
+
+
+def job_of(settings: Settings, *, samples: int, folder: Path) -> tuple[SimpleNamespace, list[str]]:
+    """As much of a job as the choice looks at, and what it says."""
+    said: list[str] = []
+    part = SimpleNamespace(pixels=np.arange(samples), classes=CLASSES[:samples])
+    record = {"variants": {f: {"row": {"variant": name}} for f, name in ROWS.items()}}
+    return SimpleNamespace(
+        settings=settings,
+        reference=folder / "trained_model.h5",
+        run=SimpleNamespace(
+            record=record, path=lambda file: folder / file, takes_counts=lambda file: False
+        ),
+        samples=SimpleNamespace(
+            part=lambda name: {"validation": part}[name],
+            patches=SimpleNamespace(gather=lambda keys: keys),
+        ),
+        say=said.append,
+    ), said
+
+
+@pytest.fixture(autouse=True)
+def answers(monkeypatch):
+    """Each file is as sure of the right class as `SURE` says."""
+
+    def load_variant(path: Path, **options):
+        return lambda keys: (
+            np.eye(2)[CLASSES[keys]] * (2 * SURE[path.name] - 1) + 1 - SURE[path.name]
+        )
+
+    monkeypatch.setattr(variant, "load_variant", load_variant)
+
+
+def test_the_best_teacher_is_the_trained_or_pruned_network_of_the_least_validation_loss(tmp_path):
+    job, said = job_of(Settings("cao", distill_from="best"), samples=4, folder=tmp_path)
+    assert derived._students_teacher(job) == tmp_path / "trained_pruned_model_40.h5"
+    losses = f"{-np.log(0.9):.4f} (trained_model.h5: {-np.log(0.7):.4f})"
+    assert said == [f"Students learn from trained_pruned_model_40.h5: validation loss {losses}."]
+
+
+def test_without_samples_to_choose_by_the_best_is_refused(tmp_path):
+    job, _ = job_of(Settings("cao", distill_from="best"), samples=0, folder=tmp_path)
+    with pytest.raises(SettingsError, match=r"distill_from best: .* raise --validation_fraction"):
+        derived._students_teacher(job)
+
+
+def test_the_trained_network_teaches_where_it_is_named_before_another_teacher(tmp_path):
+    other = Settings("cao", distill_from="trained", teacher="other.h5")
+    job, _ = job_of(other, samples=4, folder=tmp_path)
+    assert derived._students_teacher(job) == tmp_path / "trained_model.h5"
+    job, _ = job_of(Settings("cao", teacher="other.h5"), samples=4, folder=tmp_path)
+    assert derived._students_teacher(job) is None
