@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+gc.disable()  # nothing of what is imported for thousands of tests is ever garbage
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage, but not among all that is there already."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_rounds() -> None:
+    """Files are timed in fewer rounds than users get: no test looks at a time."""
+    from hsi.deploy import latency
+
+    latency.ROUNDS = 3
 
 
 @pytest.fixture(scope="session")

@@ -55,9 +55,12 @@ def time_files(
     *,
     batches: Sequence[int] = (1, 256),
     threads: int = 1,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
 ) -> list[Latency]:
     """Time model files (`.h5`, `.keras`, `.tflite`, `.npz` of baselines) against each other.
+
+    Args:
+        rounds: by default `ROUNDS`.
 
     Returns:
         One latency for every file and batch size: all files at the first size, in their order,
@@ -70,7 +73,7 @@ def time_files(
         "files": [str(Path(f).resolve()) for f in files],
         "batches": list(batches),
         "threads": threads,
-        "rounds": rounds,
+        "rounds": rounds or ROUNDS,
     }
     limited = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     limits = dict.fromkeys(limited, str(threads))
