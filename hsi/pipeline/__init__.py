@@ -1,6 +1,6 @@
 """The main job: a scene in, trained, pruned and quantized models with honest numbers out.
 
-    job         a run folder and its samples
+    job         a run folder and its samples; `recorded`: what its record says of them
     choices     what the settings say of compression, in the terms of results.csv
     pretraining the network's start without labels
     training    the network is trained
