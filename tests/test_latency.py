@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scipy.stats import binom
 from tf_keras import layers
 
 from hsi.compress.quantize import quantize
+from hsi.deploy import latency
 from hsi.deploy.latency import median_interval, time_files
 from hsi.errors import ModelError
 from hsi.models.files import save_model
@@ -83,10 +86,8 @@ def test_names_come_back_as_they_were_given(files, monkeypatch):
 
 def test_timing_a_tflite_file_loads_no_tensorflow(files):
     code = (
-        "import json, sys, runpy, io;"
-        f"sys.stdin = io.StringIO(json.dumps(dict(files=[{str(files / 'model.tflite')!r}],"
-        "batches=[1], threads=1, rounds=1)));"
-        "runpy.run_module('hsi.deploy.latency', run_name='__main__');"
+        "import sys; from hsi.deploy.timing_process import timed;"
+        f"timed([{str(files / 'model.tflite')!r}], [1], 1, 1);"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -114,7 +115,114 @@ def test_a_file_that_cannot_be_timed_is_a_model_error_that_names_it(files, name)
     assert "\n" not in str(caught.value)
 
 
-def test_a_process_that_dies_is_a_model_error(files, monkeypatch):
+# The process
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """No timing process is running; those that a test starts are ended after it."""
+    started: dict = {}
+    monkeypatch.setattr(latency, "_running", started)
+    yield started
+    for process in started.values():
+        process.kill()
+
+
+def number(process):
+    return process._process.pid
+
+
+def test_the_process_stays_for_the_next_files_and_there_is_one_for_each_number_of_threads(
+    files, fresh
+):
+    for _ in range(2):
+        time_files([files / "model.tflite"], batches=(1,), rounds=1)
+        (process,) = fresh.values()
+        assert process.is_alive
+    first = number(process)
+    time_files([files / "model.tflite"], batches=(1,), rounds=1, threads=2)
+    assert len({number(one) for one in fresh.values()}) == 2
+    assert first in {number(one) for one in fresh.values()}
+
+
+def test_a_file_that_cannot_be_timed_leaves_the_process_as_it_was(files, fresh):
+    with pytest.raises(ModelError):
+        time_files([files / "absent.tflite"], batches=(1,), rounds=1)
+    (before,) = fresh.values()
+    assert len(time_files([files / "model.tflite"], batches=(1,), rounds=2)) == 1
+    (after,) = fresh.values()
+    assert number(before) == number(after)
+
+
+def test_a_file_written_anew_is_timed_anew(files, fresh, tmp_path):
+    """The process keeps nothing of a file: what is damaged meanwhile is refused."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes((files / "model.tflite").read_bytes())
+    assert time_files([path], batches=(1,), rounds=1)
+    path.write_bytes(b"damaged")
+    with pytest.raises(ModelError, match=r"model\.tflite"):
+        time_files([path], batches=(1,), rounds=1)
+
+
+def test_a_process_that_was_killed_is_started_again(files, fresh):
+    time_files([files / "model.tflite"], batches=(1,), rounds=1)
+    (process,) = fresh.values()
+    process.kill()
+    assert time_files([files / "model.tflite"], batches=(1,), rounds=1)
+    (other,) = fresh.values()
+    assert number(other) != number(process)
+
+
+def test_a_process_that_ends_while_it_is_asked_is_a_model_error(files, fresh):
+    """Its last line is the reason: here what it was asked is no request."""
+    time_files([files / "model.tflite"], batches=(1,), rounds=1)
+    (process,) = fresh.values()
+    with pytest.raises(ModelError, match="Timing failed: TypeError"):
+        process.ask(no_such="argument")
+    assert not process.is_alive
+
+
+def test_an_interrupted_question_ends_the_process(files, fresh, monkeypatch):
+    """Else the next question would be answered with what this one asked for."""
+    time_files([files / "model.tflite"], batches=(1,), rounds=1)
+    (process,) = fresh.values()
+
+    class Interrupted:
+        def readline(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(process._process, "stdout", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        time_files([files / "model.tflite"], batches=(1,), rounds=1)
+    assert not process.is_alive
+
+
+def test_threads_that_ask_at_once_get_their_own_answers(files, fresh):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(
+                lambda count: time_files(
+                    [files / "model.tflite"] * count, batches=(1,), rounds=count
+                ),
+                range(1, 9),
+            )
+        )
+    assert [[item.rounds for item in one] for one in found] == [[n] * n for n in range(1, 9)]
+    assert len(fresh) == 1
+
+
+def test_the_process_ends_with_the_one_that_started_it(files):
+    code = (
+        "from hsi.deploy import latency;"
+        f"latency.time_files([{str(files / 'model.tflite')!r}], batches=(1,), rounds=1);"
+        "(process,) = latency._running.values(); print(process._process.pid)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.stdout), 0)
+
+
+def test_a_process_that_cannot_start_is_a_model_error(files, fresh, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ModelError, match="Timing failed"):
+    with pytest.raises(ModelError, match="Timing failed: it ended with code 1"):
         time_files([files / "model.tflite"], rounds=1)

@@ -17,7 +17,7 @@ import numpy as np
 from hsi.deploy.differentiable.flatbuffer import Graph, read
 from hsi.deploy.differentiable.kinds import fold
 from hsi.deploy.islands import macs_of
-from hsi.deploy.latency import ROUNDS, Latency, time_files
+from hsi.deploy.latency import Latency, time_files
 from hsi.deploy.variant import TFLITE, sizes
 from hsi.errors import ModelError
 
@@ -56,7 +56,7 @@ def costs_of(
     networks: Mapping[str, Any] | None = None,
     batches: Sequence[int] = BATCHES,
     threads: int = 1,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
 ) -> list[Cost]:
     """What each of several files costs, timed against each other.
 
@@ -65,7 +65,7 @@ def costs_of(
         networks: file -> its Keras model, where it is open already.
         batches: sizes to time, in samples a call; none times nothing.
         threads: of the run time.
-        rounds: of timing.
+        rounds: of timing, by default as many as `time_files` takes.
 
     Raises:
         ModelError: a file that cannot be opened or run.

@@ -5,28 +5,32 @@ rounds go through the files in turn, so that a slow moment of the machine hits a
 repeats a call until it has lasted long enough for the clock. Reported is the median over rounds
 with its 95 % order-statistics interval, in milliseconds per call (a call is one batch).
 
-TensorFlow fixes its thread count when it starts: hence the process of its own, which is started
-by `time_files`; `python -m hsi.deploy.latency` is its other end.
+TensorFlow fixes its thread count when it starts: hence the process of its own,
+`hsi.deploy.timing_process`. It is started by the first call of `time_files` and stays for the next,
+which spares studies and evaluations TensorFlow's start in each of their runs.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hsi.baselines import ENDING
 from hsi.errors import ModelError
 
 ROUNDS = 21
-ROUND_SECONDS = 0.02
+ENDING_SECONDS = 5.0
+"""That a process has to end once it answers no more."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +73,15 @@ def time_files(
     Raises:
         ModelError: a file cannot be opened or run.
     """
-    request = {
-        "files": [str(Path(f).resolve()) for f in files],
-        "batches": list(batches),
-        "threads": threads,
-        "rounds": rounds or ROUNDS,
-    }
-    limited = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    limits = dict.fromkeys(limited, str(threads))
-    done = subprocess.run(
-        [sys.executable, "-m", "hsi.deploy.latency"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env={**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        check=False,
+    rounds = rounds or ROUNDS
+    found = _process(threads).ask(
+        files=[str(Path(file).resolve()) for file in files], batches=list(batches), rounds=rounds
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ModelError(f"Timing failed: {last}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    names = [str(f) for f in files] * len(batches)
-    return [Latency(**{**item, "file": name}) for item, name in zip(answer, names, strict=True)]
+    return [
+        Latency(str(file), batch, threads, *median_interval(np.asarray(times)), rounds)
+        for batch, by_file in zip(batches, found, strict=True)
+        for file, times in zip(files, by_file, strict=True)
+    ]
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -103,73 +94,88 @@ def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(ordered)), float(ordered[lower]), float(ordered[count - 1 - lower])
 
 
-def _measure(files: list[str], batch: int, threads: int, rounds: int) -> list[Latency]:
-    calls = [_call(file, batch, threads) for file in files]
-    repeats = [_repeats(call) for call in calls]
-    times = np.empty((rounds, len(calls)))
-    for row in times:
-        for index, (call, repeat) in enumerate(zip(calls, repeats, strict=True)):
-            start = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            row[index] = (time.perf_counter() - start) / repeat * 1000
-    return [
-        Latency(file, batch, threads, *median_interval(column), rounds)
-        for file, column in zip(files, times.T, strict=True)
-    ]
+class TimingProcess:
+    """A process that times files, and what it wrote to standard error."""
+
+    def __init__(self, threads: int) -> None:
+        limited = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+        limits = dict.fromkeys(limited, str(threads))
+        self._one_at_a_time = threading.Lock()  # the workers of a cluster may be threads
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process runs
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "hsi.deploy.timing_process", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={
+                **os.environ,
+                **limits,
+                "TF_NUM_INTEROP_THREADS": "1",
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            },
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, **request: Any) -> list[list[list[float]]]:
+        """Milliseconds by batch size, file and round, see `timing_process.timed`.
+
+        Raises:
+            ModelError: a file that cannot be timed, or the process ended.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._one_at_a_time:
+            try:
+                print(json.dumps(request), file=self._process.stdin, flush=True)
+                line = self._process.stdout.readline()
+            except OSError:  # it ended before it read the request
+                line = ""
+            except BaseException:  # interrupted: the next request would get the answer to this one
+                self.kill()
+                raise
+        if not line:
+            raise ModelError(f"Timing failed: {self._last_words()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ModelError(f"Timing failed: {answer['error']}")
+        found: list[list[list[float]]] = answer["milliseconds"]
+        return found
+
+    def kill(self) -> None:
+        """End it at once: it holds nothing that could be lost."""
+        self._process.kill()
+        self._process.wait()
+
+    def _last_words(self) -> str:
+        """Why it ended: its last line, or its exit code."""
+        try:
+            self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"it ended with code {self._process.returncode}"
 
 
-def _repeats(call: Callable[[], object]) -> int:
-    """Warm up, then how many calls fill a round."""
-    for _ in range(3):
-        call()
-    start = time.perf_counter()
-    call()
-    return max(1, round(ROUND_SECONDS / max(time.perf_counter() - start, 1e-6)))
+_running: dict[tuple[int, int], TimingProcess] = {}
+"""By the process that started it and its threads: a forked child must not share its parent's."""
+_starting = threading.Lock()
 
 
-def _call(file: str, batch: int, threads: int) -> Callable[[], object]:
-    """A call that runs one batch: inputs are in place, outputs stay where they are."""
-    rng = np.random.default_rng(0)
-    if file.endswith(".tflite"):
-        from hsi.deploy.tflite import TFLiteModel
-
-        lite = TFLiteModel(file, threads=threads)
-        lite.set_input(rng.standard_normal((batch, *lite.input_shape)).astype(np.float32))
-        return lite.invoke
-    if file.endswith(ENDING):
-        from hsi.baselines import load
-
-        fitted = load(Path(file))
-        samples = rng.standard_normal((batch, *fitted.shape)).astype(np.float32)
-        return lambda: fitted(samples)
-    import tensorflow as tf
-
-    from hsi.models.files import load_model
-
-    model = load_model(file)
-    inputs = tf.constant(rng.standard_normal((batch, *model.input_shape[1:])), tf.float32)
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(inputs)
-    return lambda: function(inputs)
+def _process(threads: int) -> TimingProcess:
+    key = (os.getpid(), threads)
+    with _starting:
+        if key not in _running or not _running[key].is_alive:
+            _running[key] = TimingProcess(threads)
+        return _running[key]
 
 
-def _main() -> None:
-    request = json.loads(sys.stdin.read())
-    if any(not file.endswith((".tflite", ENDING)) for file in request["files"]):
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(request["threads"])
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    answer = [
-        asdict(item)
-        for batch in request["batches"]
-        for item in _measure(request["files"], batch, request["threads"], request["rounds"])
-    ]
-    print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    try:
-        _main()
-    except ModelError as error:
-        sys.exit(str(error))
+@atexit.register
+def _close_all() -> None:
+    for (owner, _), process in _running.items():
+        if owner == os.getpid():
+            process.kill()
