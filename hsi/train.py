@@ -12,6 +12,7 @@ import tf_keras as keras
 from tf_keras.optimizers.schedules import CosineDecay
 
 from hsi.errors import SettingsError
+from hsi.models.long_kernels import by_fourier
 from hsi.parts import Augment, Part, Source
 from hsi.predict import batches
 from hsi.strategy import feed, scope_of, share_bounds
@@ -196,13 +197,14 @@ def train(
         on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
     )
     finite = _WhileFinite()
-    logs = model.fit(
-        **_feeding(strategy, fed, checked),
-        epochs=epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*callbacks, *([keep] if keep else []), watch, finite],
-    ).history
+    with by_fourier(model):
+        logs = model.fit(
+            **_feeding(strategy, fed, checked),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *([keep] if keep else []), watch, finite],
+        ).history
     lost = finite.lost_epoch
     if lost and not (keep and keep.best_epoch):
         raise SettingsError(
