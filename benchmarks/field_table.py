@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept_cells import pack, unpack
 
 RESULTS = Path(__file__).parent / "results"
+KEPT = RESULTS / "field_table_cells.tar.xz"
 CHIP = "indian_pines_chip/Indian_subset.mat"
 OTHERS = ("cao", "cao_pooled", "vgg", "compact", "simplenet_small")
 SPLITS = ("random", "blocks")
@@ -246,6 +248,7 @@ def main() -> None:
     parser.add_argument("--longest", type=float, default=40, help="processor seconds of a cell")
     parser.add_argument("--minutes", type=float, help="of a scene, after which no cell is begun")
     parser.add_argument("--output", type=Path, default=OUTPUTS / "evaluations" / "field_table")
+    parser.add_argument("--kept", action="store_true", help="go on from the cells in results/")
     parser.add_argument("--only_costs", action="store_true", help="time the networks and stop")
     given = parser.parse_args()
     start_tensorflow()
@@ -254,6 +257,9 @@ def main() -> None:
             (given.output / scene).mkdir(parents=True, exist_ok=True)
             print(scene, costs(given.output / scene, _every(), data, given))
         return
+    places = {scene: given.output / scene / "evaluation" for scene in scenes()}
+    if given.kept:
+        print(f"{unpack(KEPT, places)} cells from {KEPT}", flush=True)
     folders = {}
     for scene, data in scenes().items():
         try:
@@ -261,6 +267,7 @@ def main() -> None:
         except DataError as error:  # nothing finished yet, where --minutes ended it
             print(f"{scene}: {error}", flush=True)
     joined(folders)
+    print(f"{pack(folders, KEPT)} cells in {KEPT}")
 
 
 def _every() -> list[str]:
