@@ -91,6 +91,8 @@ def result(network: str, split: str, seed: int, pixels: Any, *, right: float = 0
             "map_way": "",
             "map_differs": 0,
         },
+        "machine": {"processor": "Zeta", "cores": 2},
+        "versions": {"hsi": "1", "tensorflow": "2", "scikit-learn": "3"},
     }
     return Result(cell, record, Answers(pixels, truth, predicted))  # type: ignore[arg-type]
 
@@ -198,8 +200,6 @@ def said(cells: list[dict[str, Any]], **changes: Any) -> str:
         "data": {"shape": [9, 9, 3], "synthetic": False, "name": "x", "sha256": "0" * 64},
         "classes": [{}] * CLASSES,
         "settings": vars(Settings("hu", dataset="synthetic").check()),
-        "machine": {"processor": "p", "cores": 1},
-        "versions": dict.fromkeys(("hsi", "tensorflow", "scikit-learn"), "1"),
     }
     return caption(protocol(**changes), cells, record)
 
@@ -237,6 +237,18 @@ def test_the_caption_says_what_blocks_draw_and_not_what_was_asked_for():
 def test_the_caption_says_at_most_where_a_class_is_smaller(drawn, words):
     cell = cell_of("random", drawn=drawn, labelled=None)
     assert words in said([cell], per_class=True, amounts=(25,), chosen=25)
+
+
+def test_the_caption_names_every_machine_that_cells_ran_on():
+    cells = with_common([result("good", "random", seed, np.arange(40)) for seed in range(3)])
+    one = "Zeta, 2 cores; hsi 1, TensorFlow 2, scikit-learn 3"
+    assert one in said(cells)
+    assert "do not compare" not in said(cells)
+    other = one.replace("Zeta", "Alpha")
+    mixed = said([*cells[:2], {**cells[2], "machine": other}])
+    assert (
+        f"on {one} (2 of 3 cells) or {other} (1 of 3 cells); times of different machines" in mixed
+    )
 
 
 def test_no_common_pixel_is_no_accuracy():

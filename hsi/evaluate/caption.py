@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def caption(protocol: Protocol, cells: Sequence[Facts], record: Mapping[str, Any
         "pixel.",
         *_common(cells),
         *(_tests() if len(protocol.networks) > 1 else ()),
-        _costs(record),
+        _costs(cells),
     ]
     return " ".join(sentences)
 
@@ -150,15 +151,23 @@ def _tests() -> list[str]:
     ]
 
 
-def _costs(record: Mapping[str, Any]) -> str:
-    machine, versions = record["machine"], record["versions"]
+def _costs(cells: Sequence[Facts]) -> str:
     return (
         "MACs: multiply-accumulates for one sample. Training (its graph compiled, of baselines the "
         "search of their settings) and map (the whole scene): seconds of wall-clock time, means "
-        f"over the row's cells, on {machine['processor']}, "
-        f"{machine['cores']} cores; hsi {versions['hsi']}, TensorFlow {versions['tensorflow']}, "
-        f"scikit-learn {versions['scikit-learn']}."
+        f"over the row's cells, on {_machines(cells)}."
     )
+
+
+def _machines(cells: Sequence[Facts]) -> str:
+    """On what the cells ran; how many on each, where they were not all on one."""
+    counts = Counter(cell["machine"] for cell in cells)
+    if len(counts) == 1:
+        return next(iter(counts))
+    listed = " or ".join(
+        f"{name} ({count:,} of {len(cells):,} cells)" for name, count in counts.most_common()
+    )
+    return f"{listed}; times of different machines do not compare"
 
 
 def _range(cells: Sequence[Facts], name: str, digits: int = 0) -> str:

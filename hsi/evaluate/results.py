@@ -110,6 +110,7 @@ class Result:
             "map_way": measured["map_way"],
             "map_differs": measured["map_differs"],
             "notes": split["notes"],
+            "machine": _machine(self.record),
         }
 
 
@@ -145,6 +146,14 @@ def _read(cell: EvaluationCell) -> Result:
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise DataError(f"{path}: damaged; delete {run.folder} and go on with --resume.") from error
     return Result(cell, run.record, answers)
+
+
+def _machine(record: Record) -> str:
+    machine, versions = record["machine"], record["versions"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores; hsi {versions['hsi']}, "
+        f"TensorFlow {versions['tensorflow']}, scikit-learn {versions['scikit-learn']}"
+    )
 
 
 def _drawn(measured: Record) -> list[int] | None:
