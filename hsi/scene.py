@@ -101,9 +101,11 @@ class Scene:
 
     def class_indices(self) -> np.ndarray:
         """Labels as a model sees them: (rows, cols) int32, 0..n-1, and -1 where unlabelled."""
-        table = np.full(max(self.classes, default=0) + 1, -1, np.int32)
-        table[list(self.classes)] = np.arange(len(self.classes), dtype=np.int32)
-        return table[np.clip(self.labels, 0, None)]
+        numbers = np.asarray(self.classes, self.labels.dtype)  # ascending, of any size
+        if not len(numbers):
+            return np.full(self.labels.shape, -1, np.int32)
+        places = np.searchsorted(numbers, self.labels).clip(max=len(numbers) - 1)
+        return np.where(numbers[places] == self.labels, places, -1).astype(np.int32)
 
     def keep_classes(self, wanted: Sequence[int]) -> Scene:
         """The same scene with every other class unlabelled.

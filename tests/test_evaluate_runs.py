@@ -186,6 +186,24 @@ def test_a_missing_cell_is_said_and_the_code_is_two(scene, tmp_path, capsys):
     assert "not begun" in text
 
 
+def test_a_cell_that_failed_keeps_its_reason_until_it_is_tried_again(scene, tmp_path, monkeypatch):
+    """With no time left it is not begun anew; that it once failed is what a reader must know."""
+    wanted, train = asked(scene, networks=("svm", "sgd"), seeds=1), running.fit_baseline
+
+    def failing(job):
+        if job.settings.model == "sgd":
+            raise DataError("no luck")
+        train(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "fit_baseline", failing)
+        first = run(wanted, tmp_path)
+    assert set(first.missing.values()) == {"no luck"}
+    again = run(wanted, tmp_path, resume=True, minutes=0)
+    assert again.missing == first.missing
+    assert not run(wanted, tmp_path, resume=True).missing
+
+
 def test_given_maps_and_a_learning_curve(scene, tmp_path, figures):
     wanted = asked(
         scene, networks=("sgd",), seeds=1, splits=("random", "given"),

@@ -67,6 +67,13 @@ def test_class_indices_of_nothing_and_of_negative_labels() -> None:
     assert indices[0, :2].tolist() == [-1, 1]
 
 
+def test_class_numbers_of_any_size_cost_no_memory() -> None:
+    """A table of all numbers up to the largest would take terabytes."""
+    labels = some_labels().astype(np.int64) * 10**12
+    indices = some_scene(labels=labels).class_indices()
+    assert np.array_equal(indices, some_scene().class_indices())
+
+
 def test_every_class_that_occurs_has_a_name_and_no_other() -> None:
     scene = some_scene(class_names={2: "Corn", 3: "Oats"})
     assert scene.class_names == {2: "Corn", 5: "class 5", 9: "class 9"}

@@ -42,6 +42,8 @@ MEASURED = "evaluation"
 SHORT = 3.0
 """Seconds: a first map within them is drawn `ROUNDS` times more, and those are counted."""
 ROUNDS = 3
+ERROR = "error: "
+"""How the last line of a log begins whose cell failed."""
 NOT_BEGUN = "not begun: the time of --minutes was over"
 
 Say = Callable[[str], None]
@@ -98,7 +100,7 @@ def run_cells(
         for count, cell in enumerate(cells, start=1):
             advance(count - 1, cell.name)
             if minutes is not None and time.monotonic() - start >= 60 * minutes:
-                failed[cell.name] = NOT_BEGUN
+                failed[cell.name] = _last_error(cell, folder / LOGS) or NOT_BEGUN
                 continue
             error = _run(cell, folder / LOGS, drop_models=drop_models)
             if error:
@@ -107,15 +109,26 @@ def run_cells(
     return failed
 
 
+def _log(cell: EvaluationCell, logs: Path) -> Path:
+    return logs / f"{cell.name}.txt"
+
+
+def _last_error(cell: EvaluationCell, logs: Path) -> str:
+    """Why the cell failed when it was last tried, or ""."""
+    path = _log(cell, logs)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return lines[-1].removeprefix(ERROR) if lines and lines[-1].startswith(ERROR) else ""
+
+
 def _run(cell: EvaluationCell, logs: Path, *, drop_models: bool) -> str:
     """Run one cell, or go on with it; the one line of a user's error, or ""."""
     logs.mkdir(parents=True, exist_ok=True)
-    path = logs / f"{cell.name}.txt"
+    path = _log(cell, logs)
     with path.open("a", encoding="utf-8", buffering=1) as log, redirect_stderr(log):
         try:
             _train_and_measure(cell, lambda line: print(line, file=log), drop_models=drop_models)
         except UserError as error:
-            print(f"error: {error}", file=log)
+            print(f"{ERROR}{error}", file=log)
             return str(error)
         finally:
             forget_models()
