@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from tf_keras import layers
 
 from hsi.compress.distill import Distillation
 from hsi.deploy import variant
 from hsi.errors import ModelError, SettingsError
+from hsi.models.files import save_model
 from hsi.parts import Part
 from hsi.patches import Patches, turned
+from hsi.pipeline import generate
 from hsi.pipeline.job import Job
 from hsi.settings import Settings
 from hsi.train import train
@@ -198,6 +201,32 @@ def test_a_teacher_takes_the_samples_and_knows_their_classes(shape, classes, wor
         return
     with pytest.raises(ModelError, match=f"teacher other.h5: {words}"):
         job.teaching()
+
+
+@pytest.mark.slow
+def test_a_teacher_of_another_input_is_refused_before_anything_is_trained(tmp_path):
+    """Training may take hours; the teacher was asked only when fine-tuning began."""
+    model = small_teacher(side=3, bands=7, classes=2)
+    save_model(model, tmp_path / "other.h5")
+    said = []
+    settings = Settings(
+        "cao", dataset="synthetic", prune=True, teacher=str(tmp_path / "other.h5"), epochs=1,
+        output=str(tmp_path / "run"),
+    )  # fmt: skip
+    with pytest.raises(ModelError, match=r"teacher .*other\.h5: takes 3 x 3 x 7, but"):
+        generate(settings, say=said.append)
+    assert not any("epoch" in line for line in said)
+    assert not list((tmp_path / "run").glob("*.h5"))
+
+
+def small_teacher(*, side, bands, classes):
+    return keras.Sequential(
+        [
+            keras.Input((side, side, bands)),
+            layers.Flatten(),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"share": 1.5}, {"share": -0.1}])

@@ -116,6 +116,7 @@ def _make_models(job: Job) -> None:
     from hsi.pipeline.quantizing import quantize_models
     from hsi.pipeline.training import train_model
 
+    job.check_teacher()
     train_model(job)
     if job.settings.plan_only:
         plan_models(job)

@@ -122,6 +122,15 @@ class Job:
         _check_teacher(taught, self.samples)
         return Distillation(taught, settings.temperature, settings.teacher_share)
 
+    def check_teacher(self) -> None:
+        """Open the teacher of the settings, where that is a file: hours before it is asked.
+
+        Raises:
+            ModelError: as `teaching`.
+        """
+        if self.settings.teacher not in (None, OWN_TEACHER):
+            self.teaching()
+
     def training_batches(self, batch_size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Training samples and their class indices, in batches; of images not all."""
         part = self.samples.scored(seed=self.settings.seed)

@@ -31,12 +31,12 @@ def show(look: Look) -> list[Path]:
     found = {}
     for opened, label in zip(look.variants, look.labels, strict=True):
         found[label] = Attributed(opened, request)(request.method, inputs, classes)
+        if found[label].per == "pixel":  # before another variant is asked
+            raise SettingsError(
+                f"views: {request.method} tells pixels apart and no bands; its views are tiles, "
+                "gray and scene."
+            )
     first = look.labels[0]
-    if found[first].per == "pixel":
-        raise SettingsError(
-            f"views: {request.method} tells pixels apart and no bands; its views are tiles, gray "
-            "and scene."
-        )
     sums = {label: pixel_sums(result.maps) for label, result in found.items()}
     captions = {
         label: f"cosine with {first} {np.nanmedian(cosine(sums[first], values)):.2f} (median)"
