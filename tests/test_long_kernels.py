@@ -10,7 +10,7 @@ from tf_keras import layers
 
 from hsi.models import network
 from hsi.models.files import load_model, save_model
-from hsi.models.long_kernels import by_fourier, convolve, pays
+from hsi.models.long_kernels import AT_ONCE, by_fourier, convolve, pays
 from hsi.parts import Part
 from hsi.train import train
 
@@ -56,6 +56,7 @@ def differentiated(function, inputs, kernel, upstream):
     [
         ((2, 5, 6, 40, 3), (4, 3, 32, 3, 2)),
         ((1, 3, 3, 17, 1), (1, 1, 16, 1, 1)),
+        ((2 * AT_ONCE + 1, 3, 4, 20, 2), (2, 3, 16, 2, 2)),
         ((3, 4, 4, 23, 2), (4, 4, 23, 2, 5)),  # one value is left
         ((2, 2, 7, 53, 4), (2, 5, 1, 4, 3)),  # bands in prime number
     ],
@@ -81,7 +82,7 @@ def test_a_batch_of_any_size_can_be_traced():
             outputs = convolve(inputs, weights)
         return outputs, tape.gradient(outputs, inputs)
 
-    for count in (1, 5):
+    for count in (1, AT_ONCE, AT_ONCE + 1):
         outputs, found = gradient(some(count, 3, 3, 20, 8))
         wanted = tf.nn.conv3d(some(count, 3, 3, 20, 8), weights, (1,) * 5, "VALID")
         assert far(outputs, wanted) < CLOSE

@@ -23,6 +23,8 @@ LONG = 16
 """Bands of a kernel, and of what it leaves, from which on the transforms pay."""
 MIXED = 8
 """Channels, before and after, below which there is little to multiply between the transforms."""
+AT_ONCE = 4
+"""Samples whose transforms are in memory at a time: they are larger than what TensorFlow keeps."""
 HEAVY = 1e8
 """Multiply-adds for a sample below which a layer is done before the transforms were."""
 
@@ -60,26 +62,56 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]
     """What `tf.nn.conv3d` answers without padding, in single steps.
 
     Args:
-        inputs: (n, rows, cols, bands, channels).
+        inputs: (n, rows, cols, bands, channels); `AT_ONCE` samples at a time are transformed.
         kernel: (rows, cols, bands, channels, filters).
 
     Returns:
         (n, rows, cols, bands, filters), smaller by the kernel less one; and its gradients.
     """
-    bands, taps = inputs.shape[3], kernel.shape[2]
+    (_, height, width, bands, channels), (rows, cols, taps, _, filters) = inputs.shape, kernel.shape
     length = scipy.fft.next_fast_len(bands, real=True)
-    seen, mixing = _transformed(inputs, length), _mixing(kernel, length)
-    outputs = _back(_correlated(seen, mixing), length, bands - taps + 1)
+    mixing = _mixing(kernel, length)
+    left = (height - rows + 1, width - cols + 1, bands - taps + 1, filters)
+
+    def forward(some: tf.Tensor) -> tf.Tensor:
+        return _back(_correlated(_transformed(some, length), mixing), length, left[2])
 
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        given = _transformed(upstream, length)
-        rows, cols = kernel.shape[0] - 1, kernel.shape[1] - 1
-        wide = tf.pad(given, [[0, 0], [0, 0], [rows, rows], [cols, cols], [0, 0]])
         turned = tf.reverse(tf.transpose(mixing, (0, 1, 2, 4, 3)), (1, 2))
-        to_inputs = _back(_correlated(wide, turned), length, bands)
-        return to_inputs, _to_kernel(seen, given, kernel.shape, length)
+        around = [[0, 0], [0, 0], [rows - 1, rows - 1], [cols - 1, cols - 1], [0, 0]]
 
-    return outputs, gradients
+        def to_inputs(given: tf.Tensor) -> tf.Tensor:
+            return _back(_correlated(tf.pad(given, around), turned), length, bands)
+
+        def backward(i: tf.Tensor, parts: tf.TensorArray, total: tf.Tensor) -> tuple:
+            given = _transformed(_part(upstream, i), length)
+            total += _of_taps(_transformed(_part(inputs, i), length), given, rows, cols)
+            return i + 1, parts.write(i, to_inputs(given)), total
+
+        total = tf.zeros((rows * cols, length // 2 + 1, 2 * channels, 2 * filters))
+        parts, total = _through(upstream, backward, total)
+        whole = tf.ensure_shape(parts.concat(), inputs.shape)
+        return whole, _to_kernel(total, kernel.shape, length)
+
+    def step(i: tf.Tensor, parts: tf.TensorArray) -> tuple:
+        return i + 1, parts.write(i, forward(_part(inputs, i)))
+
+    (parts,) = _through(inputs, step)
+    return tf.ensure_shape(parts.concat(), (None, *left)), gradients
+
+
+def _through(samples: tf.Tensor, step: Callable, *beside: tf.Tensor) -> tuple:
+    """Take every part of a batch; `step` is given its number, where to write, and what is kept."""
+    count = -(-tf.shape(samples)[0] // AT_ONCE)
+    parts = tf.TensorArray(tf.float32, count, infer_shape=False)
+    found = tf.while_loop(
+        lambda i, *_: i < count, step, (tf.constant(0), parts, *beside), parallel_iterations=1
+    )
+    return tuple(found[1:])
+
+
+def _part(samples: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    return samples[number * AT_ONCE : (number + 1) * AT_ONCE]
 
 
 def _transformed(values: tf.Tensor, length: int) -> tf.Tensor:
@@ -119,18 +151,23 @@ def _correlated(spectra: tf.Tensor, mixing: tf.Tensor) -> tf.Tensor:
     return tf.reshape(total, (count, -1, height, width, after))
 
 
-def _to_kernel(seen: tf.Tensor, given: tf.Tensor, shape: tf.TensorShape, length: int) -> tf.Tensor:
-    """The gradient of the kernel: what is seen, correlated with what comes from above."""
-    down, right, taps, channels, filters = shape
-    count, _, height, width, _ = given.shape
-    above = tf.reshape(given, (count, -1, 2 * filters))
+def _of_taps(seen: tf.Tensor, given: tf.Tensor, down: int, right: int) -> tf.Tensor:
+    """(taps, frequencies, 2 channels, 2 filters): what is seen times what comes from above."""
+    count, _, height, width, after = given.shape
+    above = tf.reshape(given, (count, -1, after))
     found = []
     for i in range(down):
         for j in range(right):
             window = seen[:, :, i : i + height, j : j + width]
-            window = tf.reshape(window, (count, -1, 2 * channels))
+            window = tf.reshape(window, (count, -1, seen.shape[-1]))
             found.append(tf.matmul(window, above, transpose_a=True))
-    stacked = tf.reshape(tf.stack(found), (down, right, count, 2, channels, 2, filters))
-    blocks = tf.transpose(stacked, (3, 5, 0, 1, 4, 6, 2))  # 2, 2, rows, cols, c, f, frequencies
+    return tf.stack(found)
+
+
+def _to_kernel(products: tf.Tensor, shape: tf.TensorShape, length: int) -> tf.Tensor:
+    """The gradient of the kernel: what is seen, correlated with what comes from above."""
+    down, right, taps, channels, filters = shape
+    blocks = tf.reshape(products, (down, right, length // 2 + 1, 2, channels, 2, filters))
+    blocks = tf.transpose(blocks, (3, 5, 0, 1, 4, 6, 2))  # 2, 2, rows, cols, c, f, frequencies
     spectra = tf.complex(blocks[0, 0] + blocks[1, 1], blocks[1, 0] - blocks[0, 1])
     return tf.transpose(tf.signal.irfft(spectra, [length])[..., :taps], (0, 1, 4, 2, 3))
