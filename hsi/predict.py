@@ -79,8 +79,15 @@ def scores(
     forward: Forward, patches: Source, pixels: np.ndarray, *, batch_size: int = 256
 ) -> np.ndarray:
     """Scores of samples by their keys, such as flat pixel numbers: (n,) -> (n, classes) float32."""
+    batch_size = at_once(forward, batch_size)
     parts = [forward(patches.gather(batch)) for batch in batches(pixels, batch_size)]
     return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def at_once(forward: Forward, batch_size: int) -> int:
+    """Samples of a batch: as many as were asked for, or fewer where they take much memory."""
+    each = getattr(forward, "sample_bytes", 0)
+    return max(1, min(batch_size, STRIP_BYTES // each)) if each else batch_size
 
 
 def classes_at(
@@ -159,10 +166,12 @@ def scene_scores(
         forward: the classifier of patches.
         patches: of the prepared scene.
         way: from an earlier scene or tile; None finds it out.
-        batch_size: patches at once, where they have to be cut.
+        batch_size: patches at once, where they have to be cut; of a file that says how much memory
+            a sample takes, fewer if that is much.
         seed: of the pixels that are checked.
         say: told which way was taken, in one line.
     """
+    batch_size = at_once(forward, batch_size)
     way = way or way_of(forward, patches.patch_size)
     slid, reason = way.slid, way.reason
     most = STRIP_PIXELS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsi import bands, baselines, cli, cluster
+from hsi import bands, baselines, cli, cluster, predict
 from hsi.classify import Request, classify, mapping, running, smoothing, tile_work, unfinished
 from hsi.classify.made_for import chosen_bands, made_for
 from hsi.classify.scenes import MappedScene
@@ -266,6 +267,24 @@ def test_tiles_are_gone_on_with_if_they_fit_the_memory(
     assert [line for line in said if "Going on" in line or "again" in line] == [words]
 
 
+@pytest.mark.parametrize("kept", ["labels", "scores"])
+def test_what_was_kept_and_then_cut_begins_again(tmp_path, kept):
+    """Opened for writing a file that was cut is lengthened with zeros: pixels without data."""
+
+    def begun():
+        return unfinished.begin(
+            tmp_path / "m.tif", {}, Grid(400, 5, 2, 5), dtype=np.dtype(np.uint8), classes=3
+        )
+
+    begun().store(150, np.ones((2, 5)), np.ones((2, 5, 3)), 99)
+    assert begun().done == {150: 99}
+    path = tmp_path / f".m.tif.{kept}.npy"
+    os.truncate(path, path.stat().st_size // 2)
+    again = begun()
+    assert again.done == {}
+    assert again.labels.shape == (400, 5)
+
+
 @pytest.mark.parametrize("cut", ["1", "3 12", "3 1234567"])
 def test_a_line_cut_in_the_middle_is_not_joined_to_the_next(tmp_path, cut):
     def begun():
@@ -439,10 +458,58 @@ def test_bands_are_left_out_as_at_the_training(made):
     assert chosen_bands(model, raster).tolist() == [0, 1, 3, 4, 6, 7]
     dropping = replace(model, dropped=("none", 3, 6))
     assert chosen_bands(dropping, replace(raster, bad_bands=())).tolist() == [0, 1, 3, 4, 6, 7]
+    unmarked = replace(raster, bad_bands=())  # all that the model takes are there, by wavelength
+    assert chosen_bands(model, unmarked).tolist() == [0, 1, 3, 4, 6, 7]
     with pytest.raises(DataError, match="8 bands"):
-        chosen_bands(model, replace(raster, bad_bands=()))
+        chosen_bands(model, replace(unmarked, wavelengths=None))
+    with pytest.raises(DataError, match="8 bands"):  # a fifth of the spacing off is another band
+        chosen_bands(model, replace(unmarked, wavelengths=waves + 20))
+    with pytest.raises(DataError, match="8 bands"):  # in another order
+        chosen_bands(model, replace(unmarked, wavelengths=waves[::-1]))
     with pytest.raises(DataError, match=r"band 1 lies at 650\.0 nm.*6 bands are off"):
         chosen_bands(model, replace(raster, wavelengths=waves + 150))
+
+
+def test_another_bad_band_shifts_no_others(made):
+    """As many bands are left as the model takes, but from there on each is its neighbour."""
+    model = made_for(str(made / "run" / TRAINED))
+    cube = np.zeros((9, 9, 7), np.int16)
+    even = replace(model, wavelengths=np.array([450.0, 460, 470, 490, 500, 510]))
+    raster = Raster(
+        Path("x"), (), *cube.shape, cube.dtype, of_array(cube),
+        wavelengths=np.arange(450.0, 520, 10), bad_bands=(6,),
+    )  # fmt: skip
+    assert chosen_bands(even, raster).tolist() == [0, 1, 2, 4, 5, 6]
+
+
+def test_a_scene_smaller_than_the_patch_is_refused_in_the_terms_of_the_command(made, tmp_path):
+    scene = write_envi(tmp_path / "row.hdr", cube_of()[:1])
+    with pytest.raises(DataError, match=rf"1 x {COLS} pixels; the patches of {TRAINED} are 5 x 5"):
+        classify(request(made, tmp_path / "m.npy", scene=str(scene)), say=quietly)
+
+
+def test_the_memory_that_is_advised_is_enough(made, baseline, tmp_path):
+    asked = request(made, tmp_path / "m.npy", model=str(baseline), memory=100 << 20)
+    with pytest.raises(SettingsError, match="expected") as caught:
+        classify(asked, say=quietly)
+    advised = re.search(r"expected (\d+)M", str(caught.value))
+    classify(replace(asked, memory=int(advised[1]) << 20), say=quietly)
+
+
+def test_a_header_that_wavelengths_came_from_is_not_written_over(made, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(
+        tmp_path / "s.tif", "w", driver="GTiff", width=COLS, height=ROWS, count=BANDS, dtype="int16"
+    ) as file:
+        file.write(cube_of().transpose(2, 0, 1))
+    listed = ", ".join(map(str, WAVES))
+    (tmp_path / "s.hdr").write_text(
+        f"ENVI\nsamples = {COLS}\nlines = {ROWS}\nbands = {BANDS}\nheader offset = 0\n"
+        "file type = TIFF\ndata type = 2\ninterleave = bsq\nbyte order = 0\n"
+        f"wavelength units = Nanometers\nwavelength = {{{listed}}}\n"
+    )
+    with pytest.raises(OutputError, match="over the scene"):
+        classify(request(made, tmp_path / "s.hdr", scene=str(tmp_path / "s.tif")), say=quietly)
 
 
 def test_models_without_a_run_and_wrong_options_are_refused(made, tmp_path):
@@ -451,7 +518,7 @@ def test_models_without_a_run_and_wrong_options_are_refused(made, tmp_path):
     cases = [
         ({"model": str(alone)}, ModelError, r"no run\.json beside it"),
         ({"output": str(tmp_path / "m.jpg")}, SettingsError, r"ends in one of \.tif"),
-        ({"memory": 100 << 20}, SettingsError, r"memory: expected 1\.\dG or more"),
+        ({"memory": 100 << 20}, SettingsError, r"memory: expected \d+M or more.* got 100M"),
         ({"mrf": 0.0}, SettingsError, "strength above 0"),
         ({"workers": 0}, SettingsError, "1 or more"),
         ({"output": str(made / "scene.hdr")}, OutputError, "over the scene"),
@@ -657,6 +724,30 @@ def test_files_without_layers_are_mapped_without_tensorflow(made, baseline, lite
 def test_a_tflite_file_gives_the_map_of_its_network(made, expected, lite, tmp_path, small_tiles):
     classify(request(made, tmp_path / "map.npy", model=str(lite)), say=quietly)
     np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), expected)
+
+
+def test_a_file_whose_samples_take_much_memory_sees_few_at_once(lite, monkeypatch):
+    """What is computed for a patch, by hand: the patch, 5 maps of 3 x 3, 2 x 2, 20, 4, 3 and 3."""
+    variant = load_variant(lite)
+    each = 4 * (25 * BANDS + 5 * 9 + 5 * 4 + 20 + 4 + 3 + 3)
+    assert each - 4 * 20 <= variant.sample_bytes <= 2 * each
+    sizes, forward = [], variant._forward
+
+    def counted(batch):
+        sizes.append(len(batch))
+        return forward(batch)
+
+    monkeypatch.setattr(variant, "_forward", counted)
+    patches = Patches(cube_of().astype(np.float32), 5)
+    pixels = np.arange(40)
+    known = scores(variant, patches, pixels, batch_size=30)
+    assert sizes == [30, 10]
+    monkeypatch.setattr(predict, "STRIP_BYTES", 7 * variant.sample_bytes)
+    sizes.clear()
+    np.testing.assert_allclose(scores(variant, patches, pixels, batch_size=30), known, atol=1e-6)
+    assert sizes == [7] * 5 + [5]
+    monkeypatch.setattr(predict, "STRIP_BYTES", 1)
+    assert predict.at_once(variant, 30) == 1
 
 
 def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):

@@ -22,6 +22,9 @@ from hsi.runs import COUNTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.locate import locate
 from hsi.views.request import Request
 
+SAME_BAND = 0.1
+"""Of the spacing to the next bands: farther off, a band is another one."""
+
 
 @dataclass(frozen=True, eq=False)
 class MadeFor:
@@ -137,7 +140,8 @@ def chosen_bands(model: MadeFor, raster: Raster) -> np.ndarray:
     """The bands of a scene, from 0, that a model takes: those that its training would have kept.
 
     Bands that the file marks as bad and those of `--drop_bands` are left out as then; where that
-    is another number of bands than the model's, all bands are tried, and all that are not bad.
+    is another number of bands than the model's, all bands are tried, and all that are not bad; and
+    where none of these lie at the model's wavelengths, but others do in their order, those.
 
     Raises:
         DataError: another number of bands, or bands in another order or of another sensor; one
@@ -153,25 +157,38 @@ def chosen_bands(model: MadeFor, raster: Raster) -> np.ndarray:
     )
     as_trained = np.setdiff1d(everything, np.asarray(dropped, int) - 1)
     fitting = [kept for kept in (as_trained, everything, good) if len(kept) == model.bands]
+    wrong = [_first_wrong(model, raster, kept) for kept in fitting]
+    if "" in wrong:
+        return fitting[wrong.index("")]
+    known = _by_wavelength(model, raster)
+    if known is not None:
+        return known
     if not fitting:
         marked = f" ({len(raster.bad_bands)} marked as bad)" if raster.bad_bands else ""
         raise DataError(
             f"{raster.path}: {raster.bands} bands{marked}, but {model.path.name} was trained on "
             f"{model.bands} ({model.scene}); give a scene with the same bands, in the same order."
         )
-    wrong = [_first_wrong(model, raster, kept) for kept in fitting]
-    if all(wrong):
-        raise DataError(f"{raster.path}: {wrong[0]}")
-    return fitting[wrong.index("")]
+    raise DataError(f"{raster.path}: {wrong[0]}")
+
+
+def _by_wavelength(model: MadeFor, raster: Raster) -> np.ndarray | None:
+    """The bands at the model's wavelengths, whatever the file marks as bad; None if not all are."""
+    if model.wavelengths is None or raster.wavelengths is None or len(model.wavelengths) < 2:
+        return None
+    wanted, found = model.wavelengths, raster.wavelengths
+    nearest = np.abs(found[None] - wanted[:, None]).argmin(axis=1)
+    same = np.abs(found[nearest] - wanted) <= SAME_BAND * np.abs(np.gradient(wanted))
+    return nearest if same.all() and (np.diff(nearest) > 0).all() else None
 
 
 def _first_wrong(model: MadeFor, raster: Raster, kept: np.ndarray) -> str:
-    """What is said of the first band that lies more than a band's spacing off; "" where none."""
+    """What is said of the first band that lies half a band's spacing off; "" where none does."""
     if model.wavelengths is None or raster.wavelengths is None or len(kept) < 2:
         return ""
     found, wanted = raster.wavelengths[kept], model.wavelengths
     spacing = np.abs(np.gradient(wanted))
-    off = np.flatnonzero(np.abs(found - wanted) > spacing)
+    off = np.flatnonzero(np.abs(found - wanted) > spacing / 2)
     if not len(off):
         return ""
     first = off[0]

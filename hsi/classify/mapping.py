@@ -17,11 +17,10 @@ from hsi.classify.made_for import MadeFor, chosen_bands, made_for
 from hsi.classify.running import answers
 from hsi.classify.scenes import MappedScene, open_mapped
 from hsi.classify.tile_work import TileWork, checksum_of
-from hsi.classify.tiles import Grid, base_bytes, grid_for, pixel_bytes
+from hsi.classify.tiles import Grid, base_bytes, grid_for, megabytes, pixel_bytes
 from hsi.classify.unfinished import Unfinished, alone, begin, hidden_files
-from hsi.errors import ModelError, OutputError, SettingsError
+from hsi.errors import DataError, ModelError, OutputError, SettingsError
 from hsi.files import atomic_path
-from hsi.patches import check_patch_size
 from hsi.progress import progress
 from hsi.writers.class_maps import check_writable, label_type, write_class_map
 from hsi.writers.legends import Legend
@@ -83,7 +82,11 @@ def classify(request: Request, *, say: Say = print) -> Path:
     if request.scores:
         _check_scores(Path(request.scores), output, scene, model)
     chosen_bands(model, raster)
-    check_patch_size(model.patch_size, raster.rows, raster.cols)
+    if model.patch_size > min(raster.rows, raster.cols):
+        raise DataError(
+            f"{raster.path}: {raster.rows} x {raster.cols} pixels; the patches of {model.path.name}"
+            f" are {model.patch_size} x {model.patch_size}: give a larger part of the scene."
+        )
     _say_facts(scene, model, say)
     work = TileWork(
         scene.spec, str(model.path.absolute()), request.batch_size, os.cpu_count() or 1,
@@ -173,8 +176,8 @@ def _grid(request: Request, scene: MappedScene, model: MadeFor) -> Grid:
         if needed > request.memory:
             raise SettingsError(
                 f"mrf: smoothing takes the scores of all {raster.rows} x {raster.cols} pixels at "
-                f"once, about {needed / 2**30:.1f}G, and --memory is {request.memory / 2**30:.1f}G;"
-                " raise it, or map a part of the scene."
+                f"once, about {megabytes(needed)}, and --memory is {megabytes(request.memory)}; "
+                "raise it, or map a part of the scene."
             )
     alone = request.workers == 1 and request.scheduler is None
     return grid_for(

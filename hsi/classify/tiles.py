@@ -127,8 +127,8 @@ def grid_for(
     if room < LEAST_PIXELS:
         needed = base + LEAST_PIXELS * pixel_bytes
         raise SettingsError(
-            f"memory: expected {needed / 2**30:.1f}G or more for this model and so many bands, "
-            f"got {memory / 2**30:.1f}G."
+            f"memory: expected {megabytes(needed)} or more for this model and so many bands, got "
+            f"{megabytes(memory)}."
         )
     most = min(room, max(LEAST_PIXELS, rows * cols // parts))
     lines = min(room // (cols + margin) - margin, most // cols)
@@ -140,6 +140,11 @@ def grid_for(
         most = most * 9 // 10
         height, width = best_size(rows, cols, most, margin)
     return Grid(rows, cols, height, width)
+
+
+def megabytes(count: int) -> str:
+    """As `--memory` takes it, rounded up: what is advised is enough."""
+    return f"{-(-count // 2**20)}M"
 
 
 def pixel_bytes(raster: Raster, channels: int, *, classes: int = 0) -> int:

@@ -169,10 +169,10 @@ def _earlier(
 
 
 def _opened(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    found = np.lib.format.open_memmap(path, "r+")
+    found = np.lib.format.open_memmap(path, "r")  # "r+" lengthens a file that was cut, by zeros
     if found.dtype != dtype or found.shape != shape:
         raise ValueError(f"{path}: of another map")
-    return found
+    return np.lib.format.open_memmap(path, "r+")
 
 
 def _reserve(path: Path) -> None:

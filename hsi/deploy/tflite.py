@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ class TFLiteModel:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one sample, without the batch."""
         return tuple(int(n) for n in self._input["shape"][1:])
+
+    @cached_property
+    def sample_bytes(self) -> int:
+        """Of all that is computed for one sample: the interpreter keeps about that in memory."""
+        return sum(
+            math.prod(map(int, tensor["shape"][1:])) * np.dtype(tensor["dtype"]).itemsize
+            for tensor in self._interpreter.get_tensor_details()
+            if len(tensor["shape_signature"]) and tensor["shape_signature"][0] == -1
+        )
 
     @property
     def classes(self) -> int:

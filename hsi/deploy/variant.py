@@ -36,6 +36,7 @@ class Variant:
         forward: a batch -> scores.
         network: the Keras model or the graph; None for a `.tflite`, which is only opened as a
             differentiable function when its score or its layers are asked for.
+        sample_bytes: that a sample takes on its way through it; 0 where that is not known.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Variant:
         classes: int,
         forward: Callable[[np.ndarray], np.ndarray],
         network: Any = None,
+        sample_bytes: int = 0,
     ) -> None:
         self.path, self.input_shape, self.classes = path, input_shape, classes
-        self.network = network
+        self.network, self.sample_bytes = network, sample_bytes
         self._forward = forward
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -138,7 +140,10 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
     path = Path(path)
     if path.suffix.lower() == TFLITE:
         lite = TFLiteModel(path, threads=threads)
-        return Variant(path, input_shape=lite.input_shape, classes=lite.classes, forward=lite)
+        return Variant(
+            path, input_shape=lite.input_shape, classes=lite.classes, forward=lite,
+            sample_bytes=lite.sample_bytes,
+        )  # fmt: skip
     if path.suffix.lower() == ENDING:
         from hsi.baselines import load
 

@@ -76,7 +76,7 @@ def _described(path: Path, file: Any, say: Say) -> Raster:
     names, colors = _classes(path, file, fields)
     return Raster(
         path=path,
-        files=tuple(Path(name) for name in file.files if Path(name).is_file()) or (path,),
+        files=_files(path, file, beside is not None),
         rows=file.height,
         cols=file.width,
         bands=file.count,
@@ -99,6 +99,13 @@ def _window(path: Path) -> Window:
             return file.read(window=place).transpose(1, 2, 0)
 
     return read
+
+
+def _files(path: Path, file: Any, with_header: bool) -> tuple[Path, ...]:
+    """All that the raster is read from: GDAL's list, and the header that GDAL does not know."""
+    known = [Path(name) for name in file.files if Path(name).is_file()] or [path]
+    header = envi.find_header(path) if with_header else None
+    return tuple(dict.fromkeys([*known, *([header] if header else [])]))
 
 
 def _has_mask(file: Any) -> bool:
