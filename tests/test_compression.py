@@ -71,7 +71,9 @@ FOLDED = "trained_pruned_model_bytes-100k_folded.h5"
     ],
 )  # fmt: skip
 def test_the_file_that_a_budget_was_measured_on_is_written(arguments, expected):
-    asked = choose("--target", "bytes=100k,macs=30%", "--quantization", "dynamic,int8", *arguments)
+    quantizes = any(word.startswith("--quantize") for word in arguments)
+    modes = ["--quantization", "dynamic,int8"] if quantizes else []
+    asked = choose("--target", "bytes=100k,macs=30%", *modes, *arguments)
     files = ["trained_model.h5", BUDGETED, OTHER, "quantized_model_int8.tflite"]
     assert _wanted(asked, files + [FOLDED] * ("--fold" in arguments)) == expected
 
@@ -102,6 +104,7 @@ def test_schedules_cost_the_same(total, count):
     [
         (["--prune", "--criterion", "l3"], ["l3", "l1"]),
         (["--criterion", "l1"], ["criterion", "--prune"]),
+        (["--quantization", "int8"], ["quantization", "--quantize"]),
         (["--prune", "--granularity", "3:2"], ["3:2"]),
         (["--prune", "--granularity", "wieght"], ["wieght", "weight"]),
         (["--prune", "--granularity", "weight", "--criterion", "fpgm"], ["fpgm", "l1"]),

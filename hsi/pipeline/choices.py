@@ -200,6 +200,12 @@ def check_compression(settings: Settings) -> Settings:
     choice = pruning_of(settings)
     if not settings.prune:
         _only_with(settings, "--prune", _OF_PRUNING)
+    quantizes = settings.quantize or settings.quantize_pruned_models or settings.quantize_folder
+    if settings.quantization != Settings.quantization and not quantizes:
+        raise SettingsError(
+            "quantization: expected together with --quantize (the trained network) or "
+            "--quantize_pruned_models; it says in which modes."
+        )
     _check_amounts(settings, choice)
     _check_names(settings, choice)
     _check_derived(settings)
