@@ -23,6 +23,11 @@ WGS84 = (
     'AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0],'
     'UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]]'
 )
+ANGLES = {"degrees": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
+LENGTHS = {"meters": 1.0, "metres": 1.0, "m": 1.0, "km": 1000.0, "feet": 0.3048}
+"""Units of `map info` in degrees and in metres."""
+NORTH_AMERICAN = {"27": (4267, 26700, 22), "83": (4269, 26900, 23)}
+"""EPSG numbers of NAD27 and NAD83 in degrees, before the first UTM zone, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +127,23 @@ def from_envi(header: Mapping[str, object]) -> Georeference | None:
         header: fields by lower-case name; lists as lists of strings.
 
     Returns:
-        None where there is no map, or an arbitrary one of pixel numbers.
+        None where there is no map, or an arbitrary one of pixel numbers. In degrees or metres,
+        whatever the `units` of `map info`, unless the reference system has another unit.
 
     Raises:
-        DataError: a map whose numbers cannot be read.
+        DataError: a map whose numbers cannot be read, or in units that are not known.
     """
     fields = header.get("map info")
     if not isinstance(fields, list) or len(fields) < 7:
         return None
     words = [str(field).strip() for field in fields]
-    named = dict(word.split("=", 1) for word in words if "=" in word)
+    pairs = (word.split("=", 1) for word in words if "=" in word)
+    named = {name.strip().lower(): value.strip() for name, value in pairs}
+    crs = _crs_of_header(header, words)
+    unit = _unit_of_map(header, words[0], named.get("units", ""), crs)
     try:
-        across, down, x, y, width, height = (float(word) for word in words[1:7])
+        across, down, *lengths = (float(word) for word in words[1:7])
+        x, y, width, height = (unit * length for length in lengths)
         turn = math.radians(-float(named.get("rotation", 0)))
     except ValueError:
         raise DataError(
@@ -145,7 +155,6 @@ def from_envi(header: Mapping[str, object]) -> Georeference | None:
         a, b, d, e = width, 0.0, 0.0, height
     # Pixels count from 1, so that 1, 1 is the corner of the first one and 1.5, 1.5 its centre.
     c, f = x - a * (across - 1) - b * (down - 1), y - d * (across - 1) - e * (down - 1)
-    crs = _crs_of_header(header, words)
     if not crs and words[0].lower() in ("arbitrary", "") and (c, f, width) == (0, 0, 1):
         return None
     return Georeference(crs, (a, b + 0.0, c, d + 0.0, e, f))  # -0.0 becomes 0.0
@@ -185,17 +194,43 @@ def to_envi(georeference: Georeference) -> dict[str, str]:
 
 
 def _crs_of_header(header: Mapping[str, object], words: Sequence[str]) -> str:
-    """The WKT of a header; without one that of WGS 84, in degrees or UTM zones, if it is named."""
+    """The WKT of a header; without one that of WGS 84, NAD83 or NAD27, in degrees or UTM zones."""
     given = header.get("coordinate system string")
     if given:
         return ",".join(map(str, given)) if isinstance(given, list) else str(given)
-    if not any(re.fullmatch(r"WGS[-_ ]?(19)?84", word, re.IGNORECASE) for word in words):
+    pattern = r"WGS[-_ ]?(?:19)?(84)|(?:NAD|North America(?:n Datum)?)[-_ ]?(?:19)?(83|27)"
+    matches = (re.fullmatch(pattern, word, re.IGNORECASE) for word in words)
+    datum = next((found[1] or found[2] for found in matches if found), "")
+    if not datum:
         return ""
+    degrees, zones, last = NORTH_AMERICAN.get(datum, (4326, 32600, 60))
     if words[0].lower().startswith("geographic"):
-        return WGS84
+        return epsg_wkt(degrees)
     if words[0].upper() != "UTM" or len(words) < 9 or not words[7].isdecimal():
         return ""
-    return utm_wkt(int(words[7]), north=words[8].lower().startswith("n"))
+    zone, north = int(words[7]), words[8].lower().startswith("n")
+    if datum == "84":
+        return utm_wkt(zone, north=north)
+    return epsg_wkt(zones + zone) if north and 1 <= zone <= last else ""
+
+
+def _unit_of_map(header: Mapping[str, object], projection: str, unit: str, crs: str) -> float:
+    """What the numbers of `map info` are in degrees or metres; 1 where the system has others."""
+    units: Mapping[str, float] = {}
+    if stated := bool(header.get("coordinate system string")):
+        sizes = re.findall(r'UNIT\s*[\[(]\s*"[^"]*"\s*,\s*(\d+\.?\d*)', crs, re.IGNORECASE)
+        size = float(sizes[-1]) if sizes else 0.0
+        units = LENGTHS if size == 1 else ANGLES if math.isclose(size, math.pi / 180) else {}
+    elif projection.lower().startswith("geographic"):
+        units = ANGLES
+    elif projection.upper() == "UTM":
+        units = LENGTHS
+    if unit and units and not stated and unit.lower() not in units:
+        raise DataError(
+            f"map info: expected units {', '.join(name.title() for name in units)} of "
+            f"{projection}, got {unit!r}; correct the header."
+        )
+    return units.get(unit.lower(), 1.0)
 
 
 def utm_wkt(zone: int, *, north: bool) -> str:

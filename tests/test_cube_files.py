@@ -235,6 +235,60 @@ def test_map_info_is_read_as_gdal_reads_it(tmp_path: Path, rotation: float) -> N
         assert file.crs.to_epsg() == found.epsg == 32633
 
 
+def map_info(folder: Path, info: str, crs: str = "") -> Georeference | None:
+    """The georeference of a header with this map; the image beside it is a.img."""
+    header = write_envi(folder / "a.hdr", some_cube())[0]
+    more = f"coordinate system string = {{{crs}}}\n" if crs else ""
+    header.write_text(f"{header.read_text()}map info = {{{info}}}\n{more}")
+    return opened(header).georeference
+
+
+@pytest.mark.parametrize(
+    ("info", "number"),
+    [
+        ("Geographic Lat/Lon, 1, 1, 36000, 180000, 1, 2, WGS-84, units=Seconds", 4326),
+        ("Geographic Lat/Lon, 1, 1, 600, 3000, 1, 2, WGS-84, units=Minutes", 4326),
+        ("Geographic Lat/Lon, 3, 2, -110, 50, 1, 2, North America 1983, units=Degrees", 4269),
+        ("UTM, 1, 1, 400, 4200, 0.03, 0.02, 33, South, WGS-84, units=Km", 32733),
+        ("UTM, 2, 1, 4e5, 4.2e6, 30, 20, 33, North, WGS-84, units=Feet", 32633),
+        ("UTM, 1, 1, 4e5, 4.2e6, 30, 20, 11, North, North America 1983, units=Meters", 26911),
+        ("UTM, 1, 1, 400, 4200, 0.03, 0.02, 11, North, North America 1927, units=Km", 26711),
+    ],
+)
+@pytest.mark.parametrize("with_string", [False, True])
+def test_units_and_datums_of_map_info_are_those_of_gdal(
+    tmp_path: Path, info: str, number: int, with_string: bool
+) -> None:
+    crs = rasterio.CRS.from_epsg(number).to_wkt() if with_string else ""
+    found = map_info(tmp_path, info, crs)
+    with rasterio.open(tmp_path / "a.img") as file:
+        # GDAL keeps kilometres and feet, and makes them the unit of the reference system.
+        size = 1.0 if file.crs.is_geographic else file.crs.linear_units_factor[1]
+        assert found is not None
+        expected = np.multiply(tuple(file.transform)[:6], size)
+    np.testing.assert_allclose(found.transform, expected, rtol=1e-9, atol=1e-9)
+    assert rasterio.CRS.from_user_input(found.crs).to_epsg() == number
+
+
+def test_a_reference_system_in_feet_keeps_its_feet(tmp_path: Path) -> None:
+    crs = rasterio.CRS.from_epsg(2229).to_wkt()  # California 5, US survey feet
+    found = map_info(tmp_path, "State Plane, 1, 1, 6e6, 2e6, 9, 9, 405, units=Feet", crs)
+    assert found is not None
+    assert found.transform == (9, 0, 6e6, 0, -9, 2e6)
+    unknown = map_info(tmp_path, "State Plane, 1, 1, 6e6, 2e6, 9, 9, 405, units=Feet")
+    assert unknown is not None
+    assert unknown.transform == found.transform
+
+
+@pytest.mark.parametrize(("zone", "half"), [("11", "South"), ("30", "North"), ("0", "North")])
+def test_zones_that_a_datum_of_north_america_has_not(zone: str, half: str) -> None:
+    """26930 is no zone, but a state plane of Alabama."""
+    words = ["UTM", "1", "1", "4e5", "4e6", "30", "30", zone, half, "North America 1983"]
+    grid = from_envi({"map info": words})
+    assert grid is not None
+    assert grid.crs == ""
+
+
 def test_map_info_whose_tie_is_not_the_corner() -> None:
     """Pixel 1.5, 1.5 is the centre of the first one; a turn is about the tie point."""
     for turn in (0.0, 30.0):

@@ -109,6 +109,14 @@ def test_bad_bands_default_bands_and_colours(tmp_path: Path) -> None:
         ({"data_ignore_value": "none"}, "'data ignore value'"),
         ({"map_info": "{UTM, 1, 1, east, 0, 30, 30}"}, "map info: expected numbers"),
         ({"map_info": "{UTM, 1, 1, 0, 0, 0, 30}"}, "span a grid"),
+        (
+            {"map_info": "{UTM, 1, 1, 0, 0, 9, 9, 33, North, WGS-84, units=Yards}"},
+            "expected units Meters, .* Feet of UTM, got 'Yards'",
+        ),
+        (
+            {"map_info": "{Geographic Lat/Lon, 1, 1, 0, 0, 9, 9, WGS-84, Units = Radians}"},
+            "expected units Degrees, Minutes, Seconds of Geographic Lat/Lon, got 'Radians'",
+        ),
     ],
 )
 def test_fields_that_cannot_be_meant(tmp_path: Path, fields: dict[str, object], said: str) -> None:

@@ -123,6 +123,27 @@ def test_names_are_numbered_in_alphabetical_order(tmp_path: Path) -> None:
     assert any("'label' taken as the field of classes" in line for line in said)
 
 
+def test_names_that_python_takes_for_numbers_are_names(tmp_path: Path) -> None:
+    """float("1_1") is 11."""
+    names = ["1_1", "11", "1_2"]
+    path = table(
+        tmp_path / "a.csv",
+        "row,col,class\n" + "".join(f"{row},0,{name}\n" for row, name in enumerate(names)),
+    )
+    found = labels(path, None)
+    assert found.class_names == {1: "11", 2: "1_1", 3: "1_2"}
+    assert found.array[:3, 0].tolist() == [2, 1, 3]
+    drawn = write(tmp_path / "a.gpkg", [polygon(FIELD), polygon(WEDGE)], code=["1_1", "11"])
+    assert labels(f"{drawn}:code").class_names == {1: "11", 2: "1_1"}
+
+
+@pytest.mark.parametrize("number", ["7", "+7", "7.", "7.0", "70e-1", ".7e1"])
+def test_a_number_may_be_written_in_several_ways(tmp_path: Path, number: str) -> None:
+    found = labels(table(tmp_path / "a.csv", f"row,col,class\n{number},1,{number}\n"), None)
+    assert found.array[7, 1] == 7
+    assert found.class_names == {}
+
+
 def test_numbers_keep_and_take_names_from_beside_them(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.gpkg",
@@ -275,6 +296,8 @@ def test_pixels_outside_are_said_and_all_outside_is_an_error(tmp_path: Path) -> 
         ("row,col,class\n", "no pixels"),
         ("row,col,class\n1,1\n", "line 2: expected 3 entries, got 2"),
         ("row,col,class\n1,one,1\n", "line 2: col 'one' is no number"),
+        ("row,col,class\n1,1,1\n1,0_1,1\n", "line 3: col '0_1' is no number"),
+        ("row,col,class\n1e999,1,1\n", "line 2: row '1e999' is no number"),
         ("row,col,class\n1,1,1\n1.5,1,1\n", "line 3: row 1.5 is no whole number"),
         ("row,col,class\n1,1,1\n1,1,2\n", "pixel 1,1 (row,col from 0) has class 1 and class 2"),
         ("row,col,class\n1,1,-2\n", "-2 is no class"),

@@ -14,7 +14,15 @@ import scipy.io
 from spectral.io import envi as spectral_envi
 
 from hsi.errors import DataError
-from hsi.readers import Reading, as_labels, check_fit, envi, read_array, split_spec
+from hsi.readers import (
+    Reading,
+    as_labels,
+    check_fit,
+    envi,
+    open_raster,
+    read_array,
+    split_spec,
+)
 
 ROWS, COLS, BANDS = 6, 5, 4
 
@@ -276,6 +284,91 @@ def test_numbers_that_are_no_light_are_said_and_not_taken(tmp_path: Path) -> Non
     assert any("are no wavelengths" in line for line in lines)
 
 
+# Attributes of arrays in HDF5
+
+
+def stated(path: Path, values: np.ndarray, **attributes: object) -> tuple[Reading, list[str]]:
+    """A file of NEON's layout, read, and what was said."""
+    with h5py.File(path, "w") as file:
+        item = file.create_dataset("SITE/Reflectance/Reflectance_Data", data=values)
+        item.attrs.update(attributes)
+    said: list[str] = []
+    return read_array(str(path), kind="cube", say=said.append), said
+
+
+def test_no_data_and_scale_of_neon(tmp_path: Path) -> None:
+    stored = some_cube()
+    stored[1, 2], stored[4, 0] = -9999, -9999
+    read, said = stated(
+        tmp_path / "a.h5", stored, Data_Ignore_Value=-9999.0, _FillValue=np.int16(-9999),
+        Scale_Factor=10000.0,
+    )  # fmt: skip
+    expected = np.where(stored == -9999, np.nan, stored / 10000)
+    np.testing.assert_allclose(read.array, expected, rtol=1e-6)
+    assert read.array.dtype == np.float32
+    assert np.isnan(read.no_data)
+    assert [line for line in said if "Scale_Factor" in line] == [
+        "a.h5: _FillValue, Data_Ignore_Value, Scale_Factor of "
+        "'SITE/Reflectance/Reflectance_Data' used; values are divided by Scale_Factor."
+    ]
+
+
+def test_scale_and_offset_of_cf_multiply_and_add(tmp_path: Path) -> None:
+    gain, offset = np.array([0.5, 1, 2, 4]), 3.0
+    read, _ = stated(tmp_path / "a.h5", some_cube(), scale_factor=gain, add_offset=offset)
+    np.testing.assert_allclose(read.array, some_cube() * gain + offset)
+    both, said = stated(tmp_path / "b.h5", some_cube(), scale_factor=0.1, Scale_Factor=10000.0)
+    np.testing.assert_allclose(both.array, some_cube() * 0.1, rtol=1e-6)
+    assert not any("Scale_Factor" in line for line in said)
+
+
+def test_several_values_of_no_data_are_one(tmp_path: Path) -> None:
+    stored = some_cube()
+    stored[0, 0], stored[1, 1, 2], stored[2, 2], stored[3, 3, 0] = -999, -9999, 0, 0
+    read, _ = stated(
+        tmp_path / "a.h5", stored, missing_value=[0, -999], _FillValue=-9999, scale_factor=1.0
+    )
+    without = open_raster(str(tmp_path / "a.h5"), say=lambda _: None).has_data(read.array)
+    assert np.argwhere(~without).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert read.array.dtype == np.int16
+    np.testing.assert_array_equal(read.array[without], stored[without])
+
+
+def test_attributes_that_change_nothing_are_not_said(tmp_path: Path) -> None:
+    read, said = stated(
+        tmp_path / "a.h5", some_cube("uint16"), _FillValue=-9999, Scale_Factor=1.0, add_offset=0
+    )
+    assert read.no_data is None
+    assert read.array.dtype == np.uint16
+    assert not any("used" in line for line in said)
+
+
+def test_labels_without_data_are_unlabelled(tmp_path: Path) -> None:
+    truth = some_labels().astype(np.int16)
+    truth[3, 3] = -1
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["truth"] = truth
+        file["truth"].attrs["_FillValue"] = np.int16(-1)
+    truth[3, 3] = 0
+    np.testing.assert_array_equal(labels(tmp_path / "a.h5").array, truth)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"_FillValue": "none"}, "expected a number, in the attribute '_FillValue', got 'none'"),
+        ({"Scale_Factor": 0.0}, "other than 0, one or 4, in the attribute 'Scale_Factor', got 0.0"),
+        ({"add_offset": [1.0, 2.0]}, "numbers, one or 4, in the attribute 'add_offset', got 2 nu"),
+        ({"scale_factor": np.nan}, "'scale_factor', got nan; correct it"),
+    ],
+)
+def test_attributes_that_cannot_be_meant(tmp_path: Path, attributes: dict, said: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = some_cube()
+        file["cube"].attrs.update(attributes)
+    assert said in refusal(tmp_path / "a.h5")
+
+
 # ENVI
 
 
@@ -525,6 +618,18 @@ def test_the_choice_is_by_shape_and_type_and_said(tmp_path: Path) -> None:
     assert found.key == "gt"
     assert "'scene' (6 x 5 x 4)" in said[0]
     assert "'gt' (6 x 5)" in said[1]
+
+
+@pytest.mark.parametrize("shape", [(1, COLS), (ROWS, 1)])
+def test_labels_of_one_row_or_column_are_not_the_cube(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    scene, truth = some_cube(shape=(*shape, BANDS)), np.ones(shape, np.uint8)
+    vector = np.arange(400, 400 + BANDS)[None]
+    scipy.io.savemat(tmp_path / "a.mat", {"cube": scene, "gt": truth, "wavelength": vector})
+    found = labels(tmp_path / "a.mat", shape=scene.shape)
+    assert found.key == "gt"
+    np.testing.assert_array_equal(found.array, truth)
 
 
 def test_no_guess_between_equals(tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def _label_maps(
 ) -> list[str]:
     """2-D arrays of class numbers that fit; if none fits, all, for the error that follows."""
     flat = {k: flat_shape(s) for k, (s, t) in found.items() if t in LABEL_TYPES}
-    flat = {k: s for k, s in flat.items() if len(s) == 2 and min(s) > 1}
+    # A vector is no label map, but of a scene of one row or column.
+    fitting = (shape[:2], shape[1::-1]) if shape else ()
+    flat = {k: s for k, s in flat.items() if len(s) == 2 and (min(s) > 1 or s in fitting)}
     names = [k for k, s in flat.items() if not shape or s == shape[:2]]
     names = names or [k for k, s in flat.items() if shape and s == shape[1::-1]] or list(flat)
     return [k for k in names if _looks_like_labels(load(k))] if len(names) > 1 else names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from hsi.scene import MOST_CLASSES
 
 LARGEST = int(np.iinfo(np.int32).max)
 """The largest class number that a label map holds."""
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""What is a number in a table; `float` takes more: "1_1" would be 11."""
 
 
 def numbered(
@@ -23,7 +27,7 @@ def numbered(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Class numbers, and the names of those that have one.
 
-    Numbers stay as they are; names are numbered from 1 in alphabetical order.
+    Numbers stay as they are; names are numbered from 1 in alphabetical order. "1_1" is a name.
 
     Args:
         values: what the file has for each pixel or polygon.
@@ -63,12 +67,15 @@ def numbered(
     return result, named
 
 
+def number_of(text: str) -> float | None:
+    """The finite number that a text without blanks around it is, or None."""
+    value = float(text) if NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
+
+
 def _numbers(texts: Sequence[str]) -> np.ndarray | None:
-    try:
-        found = np.array([float(text) for text in texts])
-    except ValueError:
-        return None
-    return found if np.isfinite(found).all() else None
+    found = [number_of(text) for text in texts]
+    return None if None in found else np.array(found, float)
 
 
 def _names_of(

@@ -10,7 +10,7 @@ import numpy as np
 
 from hsi.errors import DataError
 from hsi.georeference import Georeference
-from hsi.readers.classes import lay, numbered
+from hsi.readers.classes import lay, number_of, numbered
 
 DELIMITERS = ",;\t"
 PLACES = (("row", "col"), ("x", "y"))
@@ -154,9 +154,8 @@ def _pixels(
 
 
 def _numbers(path: Path, name: str, words: Sequence[str]) -> np.ndarray:
-    for line, word in enumerate(words, start=2):
-        try:
-            float(word)
-        except ValueError:
-            raise DataError(f"{path}: line {line}: {name} {word!r} is no number.") from None
-    return np.array([float(word) for word in words])
+    found = [number_of(word) for word in words]
+    if None in found:
+        place = found.index(None)
+        raise DataError(f"{path}: line {place + 2}: {name} {words[place]!r} is no number.")
+    return np.array(found, float)

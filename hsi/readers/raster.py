@@ -104,6 +104,8 @@ def _open_keyed(
         array=array,
     )
     checked = _checked(raster, kind, shape=stored)
+    if matlab.is_hdf5(head):
+        checked = hdf5.as_stated(checked, say=say)
     if kind == "labels":
         return checked
     return replace(checked, wavelengths=_wavelengths_beside(path, head, found, raster.bands, say))
