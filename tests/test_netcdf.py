@@ -217,6 +217,138 @@ def test_axes_are_known_by_their_names(tmp_path: Path, axes: tuple[str, ...]) ->
     assert read.georeference.transform == (2.0, 0.0, 99.0, 0.0, -1.0, 500.5)
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [("p", "height", "width"), ("p", "number_of_lines", "pixels_per_line"),
+     ("p", "nrows", "ncols"), ("wavelength", "down", "across"), ("n_bands", "down", "across"),
+     ("channel", "x", "down"),
+     ("down", "spectral_dim", "across"), ("down", "y", "channels"), ("height", "lat", "lon"),
+     ("sample", "y", "x")],
+)  # fmt: skip
+def test_a_cube_is_known_by_its_bands_or_by_less_common_names(
+    tmp_path: Path, axes: tuple[str, ...]
+) -> None:
+    order = {
+        ("channel", "x", "down"): (2, 1, 0), ("down", "spectral_dim", "across"): (0, 2, 1),
+        ("down", "y", "channels"): (1, 0, 2),
+    }.get(axes, (1, 2, 0))  # fmt: skip
+    stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    said: list[str] = []
+    read = opened(netcdf(tmp_path / "a.nc", axes, stored), said)
+    np.testing.assert_array_equal(read.whole(), stored.transpose(order))
+    assert not any("not known by name" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"units": "nm"}, {"standard_name": "sensor_band_wavelength"}]
+)
+def test_an_axis_of_bands_is_known_by_its_coordinates(
+    tmp_path: Path, attributes: dict[str, str]
+) -> None:
+    stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    path = netcdf(tmp_path / "a.nc", ("p", "q", "r"), stored)
+    with h5py.File(path, "a") as file:
+        file["q"].attrs["units"] = "m"  # a length, but none of light
+        file["p"].attrs.update(attributes)
+    np.testing.assert_array_equal(opened(path).whole(), stored.transpose(1, 2, 0))
+
+
+def test_the_order_of_unknown_axes_is_said(tmp_path: Path) -> None:
+    stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    said: list[str] = []
+    read = opened(netcdf(tmp_path / "a.nc", ("p", "q", "r"), stored), said)
+    np.testing.assert_array_equal(read.whole(), stored)
+    assert (
+        "a.nc: axes of 'data' not known by name (p, q, r); taken as stored: 3 rows, 4 columns, "
+        "5 bands."
+    ) in said
+
+
+@pytest.mark.parametrize("fill", [np.int16(-1), np.uint16(65535)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_unsigned_values_that_are_stored_as_signed(
+    tmp_path: Path, order: str, fill: np.generic
+) -> None:
+    truth = np.arange(60).reshape(4, 5, 3) * 1000
+    truth[1, 2] = 65535
+    stored = truth.astype(f"{order}u2").view(f"{order}i2")
+    path = netcdf(tmp_path / "a.nc", ("y", "x", "band"), stored, _Unsigned="true", _FillValue=fill)
+    read = opened(path)
+    assert (read.dtype.kind, read.no_data) == ("u", 65535)
+    np.testing.assert_array_equal(read.whole(), truth)
+    np.testing.assert_array_equal(read.read(slice(1, 3), slice(2, 4)), truth[1:3, 2:4])
+    assert np.argwhere(~read.has_data(read.whole())).tolist() == [[1, 2]]
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["scale_factor"] = 1e-4
+    expected = truth * 1e-4
+    expected[1, 2] = np.nan
+    np.testing.assert_allclose(opened(path).whole(), expected, rtol=1e-6)
+
+
+def test_unsigned_values_of_emit_on_its_map(emit: Path) -> None:
+    with h5py.File(emit, "a") as file:
+        del file["reflectance"]
+        stored = np.full((LINES, SAMPLES, BANDS), 40000, np.uint16).view(np.int16)
+        item = file.create_dataset("reflectance", data=stored)
+        item.attrs.update({"_Unsigned": "true", "_FillValue": np.int16(-1)})
+    values = opened(f"{emit}:ortho").whole()
+    inside = lookup()[0] > 0
+    assert (values[inside] == 40000).all()
+    assert (values[~inside] == 65535).all()
+
+
+@pytest.mark.parametrize("factor", [{}, {"scale_factor": 0.5}])
+@pytest.mark.parametrize(
+    ("attributes", "no_data"),
+    [({"_FillValue": -5, "missing_value": -7}, -5), ({"_FillValue": -7, "missing_value": -5}, -7),
+     ({"missing_value": np.array([-5, -7])}, -5),
+     ({"_FillValue": 0, "missing_value": [-5, -7]}, -5),
+     ({"_FillValue": -9e9, "missing_value": [-7, -5]}, -7)],
+)  # fmt: skip
+def test_every_value_of_no_data_is_masked(
+    tmp_path: Path, attributes: dict[str, object], no_data: int, factor: dict[str, float]
+) -> None:
+    stored = np.arange(60, dtype=np.int16).reshape(4, 5, 3) + 1
+    stored[0, 1], stored[2, 3, 0], stored[3, 3], stored[3, 4, 1] = -5, -7, 0, 0
+    read = opened(netcdf(tmp_path / "a.nc", ("y", "x", "band"), stored, **attributes, **factor))
+    without = [[0, 1], [2, 3]]
+    if attributes.get("_FillValue") == 0:  # in every band; in one of them it is a dark pixel
+        without.append([3, 3])
+    assert np.isnan(read.no_data) if factor else read.no_data == no_data
+    assert np.argwhere(~read.has_data(read.whole())).tolist() == without
+    window = read.read(slice(2, 4), slice(3, 5))
+    assert np.argwhere(~read.has_data(window)).tolist() == [[r - 2, c - 3] for r, c in without[1:]]
+
+
+@pytest.mark.parametrize("text", ["none", ""])
+def test_a_text_is_no_value_of_no_data(tmp_path: Path, text: str) -> None:
+    cube = np.ones((4, 5, 3), np.float32)
+    assert opened(netcdf(tmp_path / "a.nc", ("y", "x", "band"), cube, missing_value=text)
+                  ).no_data is None  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["swath/fields", "swath", "swath/fields/sensor_band_parameters"])
+def test_wavelengths_are_found_from_the_group_of_the_cube_on_upwards(
+    tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / "a.nc"
+    with h5py.File(path, "w") as file:
+        file.attrs["_NCProperties"] = b"version=2,h5netcdf=1.8"
+        file["swath/fields/refl"] = np.ones((4, 5, 3), np.float32)
+        file[f"{place}/wavelengths"] = [450.0, 550.0, 650.0]
+        file[f"{place}/wavelengths"].attrs["units"] = "nm"
+        file[f"{place}/good_bands"] = [1, 0, 1]
+        file["wavelengths"] = [800.0, 900.0, 1000.0]  # of another cube, further away
+        # An axis without coordinates is an array of zeros in the file.
+        file["swath/fields/wavelength"] = np.zeros(3, np.float32)
+        file["swath/fields/wavelength"].make_scale(
+            "This is a netCDF dimension but not a netCDF variable.         3"
+        )
+    read = opened(path)
+    np.testing.assert_array_equal(read.wavelengths, [450, 550, 650])
+    assert read.bad_bands == (2,)
+
+
 def test_packed_values_are_unpacked_and_fills_become_nan(tmp_path: Path) -> None:
     packed = np.arange(48, dtype=np.int16).reshape(4, 4, 3)
     packed[1, 2] = -1

@@ -1,4 +1,4 @@
-"""Where the pixels of a NetCDF file lie: its grid mapping, and the coordinates of its axes.
+"""Where the pixels of a NetCDF file lie: its axes, their coordinates, and its grid mapping.
 
 A grid mapping is that of the CF conventions 1.8, with GDAL's `GeoTransform`. Where that and the
 coordinates of the pixels disagree the coordinates hold, as in CF: GDAL writes rows from south to
@@ -14,6 +14,47 @@ import numpy as np
 
 from hsi.georeference import SAME_PIXEL, Georeference, from_gdal
 from hsi.readers import hdf5
+from hsi.readers.wavelengths import OF_LIGHT
+
+ROWS = ("y", "row", "rows", "lat", "latitude", "northing", "downtrack", "line", "lines",
+        "nrows", "number_of_lines", "height")  # fmt: skip
+COLS = ("x", "col", "cols", "lon", "longitude", "easting", "crosstrack", "sample", "samples",
+        "columns", "ncols", "pixels_per_line", "width")  # fmt: skip
+"""Names of axes. Of several the first of the list holds: `height` beside `lat` is a level."""
+BANDS = ("band", "wavelength", "channel", "spectral")
+"""The name of an axis of bands has one of these in it."""
+
+
+def named_axes(item: Any) -> hdf5.Axes | None:
+    """Where rows, columns and, of cubes, bands stand, by names; None where these do not tell.
+
+    Of a cube the axis of bands is enough, also known by its coordinates: of the two others, where
+    no name says otherwise, the first is rows.
+    """
+    names = [axis_name(axis).lower() for axis in item.dims]
+    rows, cols = (
+        next((names.index(name) for name in known if name in names), None) for known in (ROWS, COLS)
+    )
+    places = range(item.ndim)
+    if rows is not None and cols is not None:
+        return (rows, cols, *(place for place in places if place not in (rows, cols)))
+    others = [place for place in places if place not in (rows, cols)]
+    bands = [place for place in others if any(word in names[place] for word in BANDS)]
+    bands = bands or [place for place in others if _is_of_light(item.dims[place])]
+    if item.ndim != 3 or len(bands) != 1:
+        return None
+    first, second = (place for place in places if place != bands[0])
+    if rows == second or cols == first:
+        first, second = second, first
+    return (first, second, bands[0])
+
+
+def _is_of_light(axis: Any) -> bool:
+    """Whether the coordinates of an axis are wavelengths."""
+    if not len(axis):
+        return False
+    unit = str(hdf5.attribute(axis[0], "units") or "").strip().lower()
+    return unit in OF_LIGHT or "wavelength" in str(hdf5.attribute(axis[0], "standard_name"))
 
 
 def of_variable(file: Any, item: Any, axes: hdf5.Axes) -> Georeference | None:
@@ -39,10 +80,15 @@ def _grid_mapping(item: Any, axes: list[str]) -> Any:
     several = re.findall(r"(\S+):((?:\s+[^\s:]+(?=\s|$))*)", text)
     fitting = [name for name, words in several if set(axes) <= set(words.split())]
     name = (fitting or [name for name, _ in several] or [text.strip()])[0]
-    group = item.parent
-    while name and name not in group and group.name != "/":
-        group = group.parent
-    return group[name] if name and name in group else None
+    return next((group[name] for group in groups(item) if name and name in group), None)
+
+
+def groups(item: Any) -> list[Any]:
+    """The group that a variable stands in, and those above it up to the root."""
+    found = [item.parent]
+    while found[-1].name != "/":
+        found.append(found[-1].parent)
+    return found
 
 
 def _coordinates(axis: Any) -> np.ndarray:
