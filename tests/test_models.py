@@ -377,6 +377,44 @@ def test_a_tensorflow_function_that_is_not_known_as_harmless_is_refused(saved):
     assert "'load_op_library'" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "inner", "words"),
+    [
+        ("SlicingOpLambda", {"function": "io.gfile.copy"}, "'io.gfile.copy'"),
+        ("ClassMethod", {"cls_symbol": "io.TFRecordWriter", "fn_name": "write"}, "ClassMethod"),
+        ("InstanceMethod", {"method_name": "write"}, "InstanceMethod"),
+        ("TensorFlowOpLayer", {"node_def": "WriteFile"}, "TensorFlowOpLayer"),
+        ("ResidualWrapper", {"residual_fn_type": "lambda"}, "holds Python code"),
+    ],
+)
+def test_layers_that_may_call_anything_are_refused(saved, kind, inner, words):
+    def hostile(config):
+        layer = {"class_name": kind, "config": {"name": "op", **inner}}
+        config["config"]["layers"].append(layer)
+
+    path = edited(saved, saved.with_name(f"hostile{saved.suffix}"), hostile)
+    assert words in refusal(path)
+
+
+def test_an_hdf5_file_with_a_zip_behind_it_is_checked_as_it_is_opened(model, tmp_path):
+    """A zip may have anything before it; tf_keras opens the HDF5 part, so that is checked."""
+    target = str(tmp_path / "ran")
+
+    def attack(x, target=target):
+        with open(target, "w") as file:
+            file.write("code ran")
+        return x
+
+    inputs = keras.Input((4,))
+    keras.Model(inputs, layers.Lambda(attack, name="innocent")(inputs)).save(tmp_path / "both.h5")
+    os.remove(target)
+    model.save(tmp_path / "harmless.keras")
+    with (tmp_path / "both.h5").open("ab") as file:
+        file.write((tmp_path / "harmless.keras").read_bytes())
+    assert "'innocent' is a Lambda" in refusal(tmp_path / "both.h5")
+    assert not os.path.exists(target)
+
+
 def test_arithmetic_between_layers_is_no_attack(tmp_path):
     import tensorflow as tf
 

@@ -28,6 +28,11 @@ SAFE_FUNCTIONS = (
 )  # fmt: skip
 """How the names of TensorFlow functions begin that compute and do nothing else."""
 
+FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
+"""Layers that call a TensorFlow function by its name."""
+ANY_OPERATOR = ("ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer")
+"""Layers that call a method or an operator, whichever the file says."""
+
 GRAPH_FILE = "saved_model.pb"
 TRUST = "If you know its author, --trust opens it and runs its code"
 
@@ -122,7 +127,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def _stored(path: Path) -> tuple[dict[str, Any], str]:
     """The architecture in a model file, and the version of Keras that wrote it ("" unknown)."""
     try:
-        if zipfile.is_zipfile(path):
+        # As tf_keras decides it: an HDF5 file may have a zip behind it, whose layers are others.
+        if path.name.endswith(".keras") and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 version = json.loads(archive.read("metadata.json")).get("keras_version")
                 config = json.loads(archive.read("config.json"))
@@ -159,16 +165,19 @@ def refuse_code(config: Any, path: Path) -> None:
     """Refuse a configuration that makes Keras run more than its own layers (`ModelError`).
 
     A Lambda layer holds Python code; any object may name a Python module to import (Keras does so
-    even in its safe mode: CVE-2025-1550); a TensorFlow function called as a layer may be any.
+    even in its safe mode: CVE-2025-1550); a TensorFlow function, method or operator called as a
+    layer may be any; and wrappers of recurrent cells may hold Python code, marked as a lambda.
     """
     if isinstance(config, dict):
         kind, module = config.get("class_name"), config.get("module")
         inner = config.get("config")
         inner = inner if isinstance(inner, dict) else {}
         name = repr(config.get("name") or inner.get("name") or kind)
-        if kind in ("Lambda", "__lambda__"):
+        marked = any(key.endswith("_type") and value == "lambda" for key, value in inner.items())
+        if kind in ("Lambda", "__lambda__") or marked:
             raise ModelError(
-                f"{path}: layer {name} is a Lambda, which holds Python code; it is not run. "
+                f"{path}: layer {name} is a {'Lambda' if not marked else kind}, which holds Python "
+                f"code; it is not run. "
                 f"{TRUST}, or rebuild the model from named layers."
             )
         if kind and module and str(module).split(".")[0] not in KERAS_MODULES:
@@ -177,7 +186,12 @@ def refuse_code(config: Any, path: Path) -> None:
                 f"{TRUST}, or rebuild the model from layers of tf_keras."
             )
         function = str(inner.get("function", ""))
-        if kind == "TFOpLambda" and not function.startswith(SAFE_FUNCTIONS):
+        if kind in ANY_OPERATOR:
+            raise ModelError(
+                f"{path}: layer {name} of the kind {kind} may call anything of TensorFlow; it is "
+                f"not run. {TRUST}, or rebuild the model from named layers."
+            )
+        if kind in FUNCTIONS and not function.startswith(SAFE_FUNCTIONS):
             raise ModelError(
                 f"{path}: layer {name} calls the TensorFlow function {function!r}, which is not "
                 f"known as harmless. {TRUST}, or rebuild the model from named layers."
