@@ -209,6 +209,19 @@ def test_convolution_and_flatten_into_one_dense_layer() -> None:
     np.testing.assert_allclose(folded.layers[-1].bias, bias[0], atol=1e-5)
 
 
+def test_a_layer_that_a_merge_made_can_be_merged_again() -> None:
+    """The Flatten of the first merge is not built yet when the second one asks what it costs."""
+    inputs = keras.Input((5, 5, 200))
+    x = keras.layers.Conv2D(4, 1)(inputs)
+    x = keras.layers.Conv2D(8, 3, padding="same")(x)
+    x = keras.layers.Flatten()(x)
+    model = model_of(inputs, keras.layers.Dense(16, activation="softmax")(x))
+    folded = fold_linear(model)
+    batch = np.random.default_rng(0).normal(size=(3, 5, 5, 200)).astype(np.float32)
+    np.testing.assert_allclose(folded(batch), model(batch), atol=1e-5)
+    assert parameters(folded) <= parameters(model)
+
+
 def test_constants_do_not_go_through_padding() -> None:
     inputs = L.Input((6, 6, 8))
     for bias, left in ((False, 1), (True, 2)):

@@ -92,7 +92,8 @@ def cost(call: Call) -> Cost:
     fixed = replace(
         call, input_shapes=_fixed(call.input_shapes), output_shapes=_fixed(call.output_shapes)
     )
-    return Cost(int(call.layer.count_params()), count(fixed) if count else 0)
+    held = sum(prod(weights.shape) for weights in call.layer.weights)  # also of one not built yet
+    return Cost(held, count(fixed) if count else 0)
 
 
 def merges(draft: Draft) -> Iterator[Merge]:
