@@ -381,9 +381,13 @@ def test_a_tensorflow_function_that_is_not_known_as_harmless_is_refused(saved):
     ("kind", "inner", "words"),
     [
         ("SlicingOpLambda", {"function": "io.gfile.copy"}, "'io.gfile.copy'"),
-        ("ClassMethod", {"cls_symbol": "io.TFRecordWriter", "fn_name": "write"}, "ClassMethod"),
-        ("InstanceMethod", {"method_name": "write"}, "InstanceMethod"),
-        ("TensorFlowOpLayer", {"node_def": "WriteFile"}, "TensorFlowOpLayer"),
+        (
+            "ClassMethod",
+            {"cls_symbol": "io.TFRecordWriter", "fn_name": "write"},
+            "kind ClassMethod may call any",
+        ),
+        ("InstanceMethod", {"method_name": "write"}, "kind InstanceMethod may call any"),
+        ("TensorFlowOpLayer", {"node_def": "WriteFile"}, "kind TensorFlowOpLayer may call any"),
         ("ResidualWrapper", {"residual_fn_type": "lambda"}, "holds Python code"),
     ],
 )
