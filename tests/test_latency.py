@@ -13,6 +13,7 @@ import tf_keras as keras
 from scipy.stats import binom
 from tf_keras import layers
 
+from hsi.compare.cost import cost_of
 from hsi.compress.quantize import quantize
 from hsi.deploy import latency
 from hsi.deploy.latency import median_interval, time_files
@@ -82,6 +83,17 @@ def test_names_come_back_as_they_were_given(files, monkeypatch):
     given = ["model.tflite", str(files / "model.tflite"), f"../{files.name}/model.tflite"]
     found = time_files(given, batches=(2,), rounds=2)
     assert [item.file for item in found] == given
+
+
+@pytest.mark.slow
+def test_a_file_that_holds_code_is_opened_where_it_is_trusted(tmp_path):
+    path = tmp_path / "doubled.h5"
+    inputs = keras.Input((3,))
+    keras.Model(inputs, layers.Lambda(lambda x: x * 2)(inputs)).save(path)
+    with pytest.raises(ModelError, match="is a Lambda"):
+        time_files([path], batches=(1,), rounds=1)
+    assert time_files([path], batches=(1,), rounds=1, trust=True)
+    assert cost_of(path, trust=True).parameters == 0
 
 
 def test_timing_a_tflite_file_loads_no_tensorflow(files):

@@ -289,6 +289,7 @@ def _costs(
             networks=networks,
             batches=options.batches,
             threads=options.threads,
+            trust=options.trust,
         )
     ]
 

@@ -57,6 +57,7 @@ def costs_of(
     batches: Sequence[int] = BATCHES,
     threads: int = 1,
     rounds: int | None = None,
+    trust: bool = False,
 ) -> list[Cost]:
     """What each of several files costs, timed against each other.
 
@@ -66,24 +67,32 @@ def costs_of(
         batches: sizes to time, in samples a call; none times nothing.
         threads: of the run time.
         rounds: of timing, by default as many as `time_files` takes.
+        trust: run the code that a model file holds.
 
     Raises:
         ModelError: a file that cannot be opened or run.
     """
     names = [str(file) for file in files]
     timed = list(dict.fromkeys(names))
-    measured = time_files(timed, batches=batches, threads=threads, rounds=rounds) if batches else []
+    measured = (
+        time_files(timed, batches=batches, threads=threads, rounds=rounds, trust=trust)
+        if batches
+        else []
+    )
     return [
         cost_of(
             name,
             network=(networks or {}).get(name),
             latency=[item for item in measured if item.file == name],
+            trust=trust,
         )
         for name in names
     ]
 
 
-def cost_of(path: str | Path, *, network: Any = None, latency: Sequence[Latency] = ()) -> Cost:
+def cost_of(
+    path: str | Path, *, network: Any = None, latency: Sequence[Latency] = (), trust: bool = False
+) -> Cost:
     """What one file costs; `network` is its Keras model, where it is open already.
 
     Raises:
@@ -96,7 +105,7 @@ def cost_of(path: str | Path, *, network: Any = None, latency: Sequence[Latency]
         if network is None:
             from hsi.models.files import load_model
 
-            network = load_model(path)
+            network = load_model(path, trust=trust)
         found = _of_network(network)
     return Cost(str(path), *found, *_sizes(path), tuple(latency))
 

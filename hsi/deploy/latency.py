@@ -60,11 +60,13 @@ def time_files(
     batches: Sequence[int] = (1, 256),
     threads: int = 1,
     rounds: int | None = None,
+    trust: bool = False,
 ) -> list[Latency]:
     """Time model files (`.h5`, `.keras`, `.tflite`, `.npz` of baselines) against each other.
 
     Args:
         rounds: by default `ROUNDS`.
+        trust: run the code that a model file holds.
 
     Returns:
         One latency for every file and batch size: all files at the first size, in their order,
@@ -75,7 +77,10 @@ def time_files(
     """
     rounds = rounds or ROUNDS
     found = _process(threads).ask(
-        files=[str(Path(file).resolve()) for file in files], batches=list(batches), rounds=rounds
+        files=[str(Path(file).resolve()) for file in files],
+        batches=list(batches),
+        rounds=rounds,
+        trust=trust,
     )
     return [
         Latency(str(file), batch, threads, *median_interval(np.asarray(times)), rounds)

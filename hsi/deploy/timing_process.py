@@ -27,19 +27,21 @@ ROUND_SECONDS = 0.02
 
 
 def timed(
-    files: Sequence[str], batches: Sequence[int], threads: int, rounds: int
+    files: Sequence[str], batches: Sequence[int], threads: int, rounds: int, trust: bool = False
 ) -> list[list[list[float]]]:
     """Milliseconds per call: a list a batch size, in it a list a file, in it a number a round.
 
     Raises:
         ModelError: a file cannot be opened or run.
     """
-    return [_at(files, batch, threads, rounds).T.tolist() for batch in batches]
+    return [
+        _in_turn([_call(file, batch, threads, trust=trust) for file in files], rounds).T.tolist()
+        for batch in batches
+    ]
 
 
-def _at(files: Sequence[str], batch: int, threads: int, rounds: int) -> np.ndarray:
-    """(rounds, files) milliseconds; a round goes through the files in turn."""
-    calls = [_call(file, batch, threads) for file in files]
+def _in_turn(calls: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
+    """(rounds, calls) milliseconds; a round goes through the calls in turn."""
     repeats = [_repeats(call) for call in calls]
     times = np.empty((rounds, len(calls)))
     for row in times:
@@ -60,7 +62,7 @@ def _repeats(call: Callable[[], object]) -> int:
     return max(1, round(ROUND_SECONDS / max(time.perf_counter() - start, 1e-6)))
 
 
-def _call(file: str, batch: int, threads: int) -> Callable[[], object]:
+def _call(file: str, batch: int, threads: int, *, trust: bool) -> Callable[[], object]:
     """A call that runs one batch: inputs are in place, outputs stay where they are."""
     rng = np.random.default_rng(0)
     if file.endswith(".tflite"):
@@ -80,7 +82,7 @@ def _call(file: str, batch: int, threads: int) -> Callable[[], object]:
 
     from hsi.models.files import load_model
 
-    model = load_model(file)
+    model = load_model(file, trust=trust)
     inputs = tf.constant(rng.standard_normal((batch, *model.input_shape[1:])), tf.float32)
     function = tf.function(lambda x: model(x, training=False)).get_concrete_function(inputs)
     return lambda: function(inputs)
