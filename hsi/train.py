@@ -197,13 +197,14 @@ def train(
         on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
     )
     finite = _WhileFinite()
+    shared = [_Penalties(len(fed.part.pixels), batch_size)] if strategy else []
     with by_fourier(model):
         logs = model.fit(
             **_feeding(strategy, fed, checked),
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[*callbacks, *([keep] if keep else []), watch, finite],
+            callbacks=[*callbacks, *shared, *([keep] if keep else []), watch, finite],
         ).history
     lost = finite.lost_epoch
     if lost and not (keep and keep.best_epoch):
@@ -272,6 +273,33 @@ def _of_samples(logs: dict[str, Any] | None) -> dict[str, Any]:
         if mean in values:
             values[loss] = values.pop(mean)
     return values
+
+
+class _Penalties(keras.callbacks.Callback):
+    """Adds weight penalties to the mean losses of samples, as Keras's own losses hold them."""
+
+    def __init__(self, samples: int, batch_size: int) -> None:
+        super().__init__()
+        self._samples, self._batch_size = samples, batch_size
+        self._sum = 0.0
+
+    def _now(self) -> float:
+        # A penalty on activations is of a share alone, and no number between two batches.
+        found = [loss for loss in self.model.losses if not tf.is_symbolic_tensor(loss)]
+        return float(sum(float(loss) for loss in found))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._sum = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        size = min(self._batch_size, self._samples - batch * self._batch_size)
+        self._sum += size * self._now()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {} if logs is None else logs
+        values[MEAN_LOSS] += self._sum / self._samples
+        if f"val_{MEAN_LOSS}" in values:
+            values[f"val_{MEAN_LOSS}"] += self._now()
 
 
 class _WhileFinite(keras.callbacks.Callback):

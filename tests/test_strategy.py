@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 from tf_keras import layers
+from tf_keras.regularizers import L2
 
 from hsi.errors import SettingsError
 from hsi.parts import Part
@@ -47,7 +48,7 @@ def curve(strategy: object = None) -> tuple[dict[str, tuple[float, ...]], list[n
         model = keras.Sequential(
             [
                 keras.Input((3, 3, 4)),
-                layers.Conv2D(6, 3, activation="relu"),
+                layers.Conv2D(6, 3, activation="relu", kernel_regularizer=L2(0.01)),
                 layers.Flatten(),
                 layers.Dense(3, activation="softmax"),
             ]
