@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hsi.errors import OutputError
+
+_PART = re.compile(r"\..*\.(\d+)\.part(\.[^.]*)?")
+"""The names of temporary files, with the process that writes them."""
 
 
 @contextmanager
@@ -34,6 +38,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_remains(folder: Path) -> None:
+    """Remove temporary files in a folder, and in those below, whose process was killed."""
+    for path in folder.rglob(".*.part*"):
+        found = _PART.fullmatch(path.name)
+        if found and not _runs(int(found[1])):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

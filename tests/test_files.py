@@ -6,11 +6,13 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from hsi.errors import OutputError
-from hsi.files import atomic_path, sha256_of, write_json, write_text
+from hsi.files import atomic_path, remove_remains, sha256_of, write_json, write_text
 from hsi.results import write_rows
 
 
@@ -29,6 +31,25 @@ def test_the_file_is_not_there_before_the_end(tmp_path):
         temporary.write_bytes(b"half")
         assert not path.exists()
     assert path.read_bytes() == b"half"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    """Of a process that writes at this moment nothing is."""
+    code = "import os, signal, sys; from hsi.files import atomic_path\n"
+    code += "with atomic_path(sys.argv[1]) as part:\n"
+    code += "    part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    for name in ("a.json", "below/.b.part.h5", "no_suffix"):
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], check=False)
+    kept = ["a.json", "a.part.json", ".hidden", ".a.x.part.json"]
+    for name in kept:
+        (tmp_path / name).write_text("whole")
+    with atomic_path(tmp_path / "mine.npz") as temporary:
+        temporary.write_text("begun")
+        assert len(list(tmp_path.rglob(".*.part*"))) == 5
+        remove_remains(tmp_path)
+        assert temporary.is_file()
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "below", "mine.npz"])
+    assert os.listdir(tmp_path / "below") == []
 
 
 class Interrupted(Exception):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from hsi.errors import DataError, OutputError, SettingsError
 from hsi.evaluate.protocol import EvaluationCell, Protocol, cells_of
+from hsi.files import remove_remains
 
 if TYPE_CHECKING:
     from hsi.evaluate.files import Written
@@ -83,6 +84,7 @@ def run_evaluation(
             f"{folder}: exists already and is not touched; choose another --output, or go on with "
             "it by --resume."
         )
+    remove_remains(folder)
     cells = placed(cells_of(protocol), folder)
     waiting = [cell for cell in cells if not is_finished(cell)]
     say(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished already.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from hsi import bands, runs
 from hsi.errors import DataError, ModelError, SettingsError
+from hsi.files import remove_remains
 from hsi.models import Network
 from hsi.parts import AnySamples, Augment
 from hsi.patches import Patches
@@ -179,6 +180,8 @@ def open_job(settings: Settings, *, say: Say) -> Job:
     samples = open_named(here, side, preparation=known, say=say)
     if settings.resume:  # after the data: where it is not the user's, that is the first line
         say(f"Going on with {run.folder}." if run else "Nothing to resume: a new run.")
+    if run:
+        remove_remains(run.folder)
     for line in samples.describe():
         say(line)
     begun = None if trained else beginning(here, samples, say=say)
@@ -250,6 +253,8 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     samples = samples_of(earlier, say=say)
     for line in samples.describe():
         say(line)
+    if run:
+        remove_remains(run.folder)
     run = run or runs.start(settings, data=samples.name)
     say(f"Run folder: {run.folder}")
     record_samples(run, samples, of_data=then, own=own)
