@@ -8,6 +8,7 @@ import resource
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras as keras_3
@@ -20,6 +21,7 @@ from tf_keras import layers
 from hsi.errors import ModelError, OutputError, SettingsError
 from hsi.models import FIELD, NETWORKS, network
 from hsi.models.files import load_model, read_config, save_model
+from hsi.models.harmless import refuse_unknown
 
 OF_PATCHES = tuple(n for n, chosen in NETWORKS.items() if not chosen.image_size and n not in FIELD)
 """The networks of patches alone; those for images have `test_image_networks.py`."""
@@ -398,6 +400,75 @@ def test_layers_that_may_call_anything_are_refused(saved, kind, inner, words):
 
     path = edited(saved, saved.with_name(f"hostile{saved.suffix}"), hostile)
     assert words in refusal(path)
+
+
+def inside(**named):
+    """Puts what Keras would look up by its name into the last layer of a configuration."""
+
+    def change(config):
+        config["config"]["layers"][-1]["config"]["activation"] = {"config": {}, **named}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {
+            "class_name": "function",
+            "config": "func_load",
+            "module": "keras.src.utils.generic_utils",
+        },
+        {"class_name": "function", "config": "input", "module": "builtins"},
+        {"class_name": "Popen", "module": "tf_keras.src.utils.data_utils"},
+        {"class_name": "ReLU", "registered_name": "any>other", "module": "keras.layers"},
+        {
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "secret"},
+            "module": "keras.layers",
+        },
+        {"class_name": ["ReLU"], "module": "keras.layers"},
+    ],
+    ids=lambda named: str(named["config" if "config" in named else "class_name"]),
+)
+def test_what_keras_does_not_show_is_refused(saved, named):
+    path = edited(saved, saved.with_name(f"hostile{saved.suffix}"), inside(**named))
+    assert "not known as harmless. If you know its author, --trust opens it" in refusal(path)
+
+
+def test_how_a_network_was_compiled_is_no_matter(tmp_path):
+    """It is not compiled here: losses and metrics of one's own are not run."""
+
+    class Own(keras.losses.Loss):
+        def call(self, truth, answers):
+            return truth - answers
+
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4)])
+    inner.compile("sgd", "mse", metrics=["accuracy"])
+    inputs = keras.Input((4,))
+    outputs = layers.Dense(2, kernel_initializer=keras.initializers.Zeros())(inner(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 5)), Own())
+    model.save(tmp_path / "own.keras")
+    assert load_model(tmp_path / "own.keras").count_params() == model.count_params()
+
+
+def test_every_layer_of_keras_is_known_but_those_that_run_code_or_open_files():
+    shown = {name for name, value in vars(layers).items() if isinstance(value, type)}
+    unknown = {
+        name
+        for name in shown
+        if refuses({"class_name": getattr(layers, name).__name__, "config": {}})
+    }
+    assert unknown == {"Lambda", "IntegerLookup", "StringLookup", "TextVectorization"}
+
+
+def refuses(config):
+    try:
+        refuse_unknown(config, Path("file"))
+    except ModelError:
+        return True
+    return False
 
 
 def test_an_hdf5_file_with_a_zip_behind_it_is_checked_as_it_is_opened(model, tmp_path):

@@ -15,26 +15,14 @@ import h5py
 
 from hsi.errors import ModelError
 from hsi.files import atomic_path
+from hsi.models.harmless import refuse_code, refuse_unknown
 
 if TYPE_CHECKING:
     import tf_keras as keras
 
     from hsi.models.saved_model import SavedGraph
 
-KERAS_MODULES = ("keras", "tf_keras", "builtins")
-SAFE_FUNCTIONS = (
-    "math.", "nn.", "__operators__.", "cast", "concat", "convert_to_tensor", "expand_dims", "pad",
-    "reshape", "split", "squeeze", "stack", "transpose",
-)  # fmt: skip
-"""How the names of TensorFlow functions begin that compute and do nothing else."""
-
-FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
-"""Layers that call a TensorFlow function by its name."""
-ANY_OPERATOR = ("ClassMethod", "InstanceMethod", "InstanceProperty", "TensorFlowOpLayer")
-"""Layers that call a method or an operator, whichever the file says."""
-
 GRAPH_FILE = "saved_model.pb"
-TRUST = "If you know its author, --trust opens it and runs its code"
 
 
 def load_model(path: str | Path, *, trust: bool = False) -> keras.Model | SavedGraph:
@@ -75,6 +63,8 @@ def _load_file(path: Path, *, trust: bool) -> keras.Model:
 
         with _one_line(path, f"a model of Keras {version}"):
             return open_keras3(path, config, trust=trust)
+    if not trust:
+        refuse_unknown(config, path)
     import tf_keras as keras
 
     with _one_line(path, "a tf_keras model"):
@@ -97,6 +87,7 @@ def _load_folder(path: Path, *, trust: bool) -> keras.Model | SavedGraph:
     if not trust:
         if config:
             refuse_code(config, path)
+            refuse_unknown(config, path)
         with _one_line(path, "a SavedModel"):
             refuse_operators(path)
     with _one_line(path, "a SavedModel"):
@@ -159,48 +150,6 @@ def stored_input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | No
     if isinstance(shape, list) and all(s is None or isinstance(s, int) for s in shape):
         return tuple(shape[1:])
     return None
-
-
-def refuse_code(config: Any, path: Path) -> None:
-    """Refuse a configuration that makes Keras run more than its own layers (`ModelError`).
-
-    A Lambda layer holds Python code; any object may name a Python module to import (Keras does so
-    even in its safe mode: CVE-2025-1550); a TensorFlow function, method or operator called as a
-    layer may be any; and wrappers of recurrent cells may hold Python code, marked as a lambda.
-    """
-    if isinstance(config, dict):
-        kind, module = config.get("class_name"), config.get("module")
-        inner = config.get("config")
-        inner = inner if isinstance(inner, dict) else {}
-        name = repr(config.get("name") or inner.get("name") or kind)
-        marked = any(key.endswith("_type") and value == "lambda" for key, value in inner.items())
-        if kind in ("Lambda", "__lambda__") or marked:
-            raise ModelError(
-                f"{path}: layer {name} is a {'Lambda' if not marked else kind}, which holds Python "
-                f"code; it is not run. "
-                f"{TRUST}, or rebuild the model from named layers."
-            )
-        if kind and module and str(module).split(".")[0] not in KERAS_MODULES:
-            raise ModelError(
-                f"{path}: {name} comes from the Python module {module!r}, which is not run. "
-                f"{TRUST}, or rebuild the model from layers of tf_keras."
-            )
-        function = str(inner.get("function", ""))
-        if kind in ANY_OPERATOR:
-            raise ModelError(
-                f"{path}: layer {name} of the kind {kind} may call anything of TensorFlow; it is "
-                f"not run. {TRUST}, or rebuild the model from named layers."
-            )
-        if kind in FUNCTIONS and not function.startswith(SAFE_FUNCTIONS):
-            raise ModelError(
-                f"{path}: layer {name} calls the TensorFlow function {function!r}, which is not "
-                f"known as harmless. {TRUST}, or rebuild the model from named layers."
-            )
-        for value in config.values():
-            refuse_code(value, path)
-    elif isinstance(config, list):
-        for value in config:
-            refuse_code(value, path)
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -90,6 +90,40 @@ def beginning(settings: Settings, samples: AnySamples, *, say: Say) -> keras.Mod
     return new_network(settings, samples, say=say)
 
 
+def checked_for_rounding(
+    settings: Settings,
+    samples: AnySamples,
+    begun: keras.Model | None,
+    trained: Path | None,
+    *,
+    say: Say,
+) -> keras.Model | None:
+    """Refuse `--quantization_aware` of a network that it cannot train, before anything is trained.
+
+    Args:
+        begun: the network to begin with, where it was made already.
+        trained: the file of the network where that is trained already.
+
+    Returns:
+        The network to begin with; None where the network is trained already.
+
+    Raises:
+        ModelError: the first layer in its way, and what to do.
+    """
+    start_tensorflow()
+    from hsi.compress.aware import check_aware
+    from hsi.models.files import load_model
+
+    if trained is not None and not trained.is_file():  # said where it is taken over
+        return None
+    begun = None if trained else begun or new_network(settings, samples, say=say)
+    try:
+        check_aware(begun or load_model(trained))
+    except ModelError as error:
+        raise ModelError(f"quantization_aware: {error}") from error
+    return begun
+
+
 def new_network(settings: Settings, samples: AnySamples, *, say: Say) -> keras.Model:
     """A new network for the samples; errors as of `hsi.models.Network.build`."""
     return settings.network.build(
@@ -109,7 +143,8 @@ def _own_shape(file: str) -> tuple[int, ...]:
         raise ModelError(f"{path}: no such model file.")
     shape = None
     if path.is_file():
-        from hsi.models.files import TRUST, read_config, refuse_code, stored_input_shape
+        from hsi.models.files import read_config, stored_input_shape
+        from hsi.models.harmless import TRUST, refuse_code
 
         config = read_config(path)
         try:

@@ -11,7 +11,8 @@ from hsi.data_paths import absolute_spec
 from hsi.deploy.tflite import TFLiteModel
 from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
-from hsi.models.files import read_config, refuse_code, stored_input_shape
+from hsi.models.files import read_config, stored_input_shape
+from hsi.models.harmless import refuse_code
 from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.request import Request
 
