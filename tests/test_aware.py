@@ -10,6 +10,8 @@ import tf_keras as keras
 from tf_keras import layers
 
 from hsi.compress.aware import check_aware, cluster_weights, quantization_aware
+from hsi.compress.fold import fold_batch_norm
+from hsi.compress.fused import fused
 from hsi.compress.magnitude import prune_magnitude
 from hsi.compress.quantize import quantize
 from hsi.deploy.differentiable import load
@@ -183,6 +185,146 @@ def test_values_of_a_clustered_network_are_kept(pruned, train, data, tmp_path):
     assert all(len(np.unique(kernel)) <= 6 for kernel in found[1:])
 
 
+# Batch norms behind dense layers, and ReLUs that are layers of their own
+
+
+@pytest.fixture(scope="module")
+def apart(data) -> keras.Model:
+    """Half of its weights are zero; batch norms that do something; every ReLU is a layer."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(6, 3, name="conv"),
+            layers.Activation("relu"),
+            layers.DepthwiseConv2D(2, name="depth"),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(12, name="dense", use_bias=False),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(),
+            layers.Dense(8, name="second"),
+            layers.BatchNormalization(name="last"),
+            layers.Dense(3, activation="softmax", name="scores"),
+        ]
+    )
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.2, 2, w.shape) for w in layer.get_weights()])
+        elif isinstance(layer, layers.Conv2D | layers.Dense) and layer.name != "depth":
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([np.where(rng.random(kernel.shape) < 0.5, 0, kernel), *bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def rounded(apart, train) -> keras.Model:
+    return quantization_aware(apart, preserve=["sparsity"], fine_tune=train)
+
+
+def test_layers_put_into_others_compute_the_same(apart, data):
+    joined = fused(apart)
+    kinds = [type(layer).__name__ for layer in joined.layers]
+    assert kinds == [
+        "InputLayer", "Conv2D", "DepthwiseConv2D", "Flatten", "Dense", "Dense", "Dense",
+    ]  # fmt: skip
+    names = [layer.name for layer in joined.layers if layer.weights]
+    assert names == ["conv", "depth", "dense", "second", "scores"]
+    expected = apart(data[0]).numpy()
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(joined(data[0]), expected, atol=1e-5)
+    assert len(apart.layers) == 11, "the given model is left as it is"
+
+
+def test_layers_that_others_read_or_that_bound_stay(data):
+    """A second reader, a layer called twice, a bound, a slope, another activation before."""
+    inputs = keras.Input((6, 6, 3))
+    shared = layers.Conv2D(3, 1, name="shared")
+    x = layers.ReLU(name="a")(shared(shared(inputs)))
+    y = layers.Conv2D(3, 1, name="read_twice")(x)
+    x = layers.Add()([y, layers.ReLU(name="b")(y)])
+    x = layers.ReLU(6.0, name="c")(layers.Conv2D(3, 1)(x))
+    x = layers.ReLU(negative_slope=0.1, name="d")(layers.Conv2D(3, 1)(x))
+    x = layers.ReLU(name="e")(layers.Conv2D(3, 1, activation="tanh")(x))
+    x = layers.ReLU(threshold=0.1, name="f")(layers.Conv2D(3, 1)(x))
+    model = keras.Model(inputs, layers.Activation("tanh", name="g")(layers.Conv2D(3, 1)(x)))
+    joined = fused(model)
+    assert [layer.name for layer in joined.layers] == [layer.name for layer in model.layers]
+    np.testing.assert_allclose(joined(data[0]), model(data[0]), atol=1e-6)
+
+
+def test_the_file_computes_what_was_trained_with_dense_batch_norms(rounded, data, tmp_path):
+    path = as_file(rounded, data, tmp_path)
+    assert float_islands(path) == []
+    expected = rounded(data[0]).numpy()
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(TFLiteModel(path)(data[0]), expected, atol=6 / 256)
+
+
+def test_zeros_in_front_of_such_layers_are_kept(apart, rounded, data, tmp_path):
+    found = int8_kernels(as_file(rounded, data, tmp_path))
+    was = [k for layer, k in zip(weighted(apart), kernels(apart), strict=True) if layer != "depth"]
+    assert len(was) == len(found) == 4
+    for before, after in zip(was, found, strict=True):
+        assert np.mean(before == 0) > 0.4
+        assert np.mean(after == 0) >= np.mean(before == 0)
+
+
+def weighted(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if hasattr(layer, "kernel")]
+
+
+@pytest.mark.slow
+def test_clusters_in_front_of_such_layers_are_kept(apart, train, data, tmp_path):
+    clustered = cluster_weights(fold_batch_norm(apart), 6, preserve_sparsity=True, fine_tune=train)
+    both = quantization_aware(clustered, preserve=["clusters", "sparsity"], fine_tune=train)
+    for kernel in int8_kernels(as_file(both, data, tmp_path)):
+        assert all(len(np.unique(output)) <= 6 for output in kernel)
+
+
+def test_clusters_that_a_batch_norm_would_scale_are_refused(apart):
+    with pytest.raises(ModelError, match=r"layer 'norm': .* fold it .*fold_batch_norm") as caught:
+        check_aware(apart, preserve=["clusters"])
+    assert "\n" not in str(caught.value)
+
+
+def beside_each_other() -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3, name="plain")(inputs)
+    y = layers.ReLU()(layers.Conv2D(4, 3, name="followed")(inputs))
+    return keras.Model(inputs, layers.Concatenate()([x, y]))
+
+
+@pytest.mark.parametrize("preserve", [(), ("sparsity",), ("clusters",)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: chain(layers.Conv2D(4, 3), layers.ReLU()),
+        lambda: chain(layers.Conv2D(4, 3), layers.Activation("relu")),
+        lambda: chain(layers.Conv2D(4, 3), layers.ReLU(6.0)),
+        lambda: chain(layers.Conv2D(4, 3, activation="tanh"), layers.ReLU()),
+        lambda: chain(layers.Dense(4), layers.ReLU()),
+        beside_each_other,
+    ],
+    ids=["ReLU", "Activation", "bound", "after tanh", "dense", "concatenated"],
+)
+def test_every_kernel_is_rounded_in_training_as_the_scheme_does(build, preserve):
+    found = []
+
+    def look(wrapped, callbacks):
+        for layer in wrapped.layers:
+            if hasattr(getattr(layer, "layer", None), "kernel"):
+                (pair,) = layer.quantize_config.get_weights_and_quantizers(layer.layer) or [None]
+                assert pair is not None, f"{layer.name} is not rounded"
+                found.append(type(pair[1]).__name__)
+
+    quantization_aware(build(), preserve=preserve, fine_tune=look)
+    assert len(found) == 2
+    scheme = {(): "", ("sparsity",): "PrunePreserve", ("clusters",): "ClusterPreserve"}[preserve]
+    assert all(("Preserve" in name) == bool(scheme) and scheme in name for name in found), found
+
+
 # Refusals
 
 
@@ -218,8 +360,13 @@ def dense_block() -> keras.Model:
             "layer 'solid': TF-MOT has no quantization-aware training for Conv3D",
         ),
         (lambda: chain(layers.Conv1D(3, 3, name="line"), shape=(8, 4)), "layer 'line'.*Conv1D"),
+        (
+            lambda: chain(layers.Dense(3, name="rows"), layers.BatchNormalization(axis=1)),
+            "batch norm right after .*; got it after rows; quantize after",
+        ),
+        (lambda: chain(layers.Conv2D(3, 3, activation="elu")), "Only some Keras activations"),
     ],
-    ids=["DenseNet", "first", "late", "Conv3D", "Conv1D"],
+    ids=["DenseNet", "first", "late", "Conv3D", "Conv1D", "rows", "ELU"],
 )
 def test_what_tf_mot_cannot_train_is_refused_in_one_line(build, text):
     def never(model, callbacks):
@@ -228,6 +375,8 @@ def test_what_tf_mot_cannot_train_is_refused_in_one_line(build, text):
     with pytest.raises(ModelError, match=text) as caught:
         quantization_aware(build(), fine_tune=never)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=text):
+        check_aware(build())
 
 
 def test_what_tf_mot_can_train_passes_the_check(model):

@@ -16,7 +16,8 @@
     separable  convolutions replaced by depthwise-separable ones
     quantize  `.tflite` files, in every mode; planar writes 3-D layers as 2-D ones first, unrolled
               recurrent ones as chains
-    aware     training that knows of rounding or clustering to come
+    aware     training that knows of rounding or clustering to come; fused puts layers into the
+              one before them first
     bitwidth, integer_sums, widths  what a network would answer with so many bits
     distill   a student learns a teacher's scores
     forms     the eight forms of a patch, for students

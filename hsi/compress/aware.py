@@ -19,7 +19,8 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
     cluster as sparse_cluster,
 )
 
-from hsi.compress.calls import CallGraph, walk
+from hsi.compress.calls import Call, CallGraph, walk
+from hsi.compress.fused import fused
 from hsi.compress.magnitude import FineTune
 from hsi.compress.planar import in_planes
 from hsi.errors import ModelError, SettingsError, one_of
@@ -37,10 +38,12 @@ _REWRITTEN = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 _BEFORE_NORM = (
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv2D,
-    keras.layers.Dense,
     keras.layers.Conv2DTranspose,
     *_REWRITTEN,
 )
+"""Layers that TensorFlow's converter folds a batch norm into; into dense ones we do, before."""
+_KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+"""Layers whose kernels TF-MOT rounds; transposed convolutions are kinds of these."""
 _OTHERWISE = "quantize after training instead (int8)"
 
 
@@ -48,6 +51,9 @@ def quantization_aware(
     model: keras.Model, *, preserve: Iterable[str] = (), fine_tune: FineTune
 ) -> keras.Model:
     """Train a copy of a model with the rounding of int8 in its forward pass.
+
+    A batch norm behind a dense layer is folded into it first, and a ReLU that is a layer of its
+    own becomes the activation of the layer before it: the same function (`hsi.compress.fused`).
 
     Args:
         model: sequential or functional; it is not changed. Nested models are opened.
@@ -63,44 +69,76 @@ def quantization_aware(
         SettingsError: unknown name in `preserve`.
         ModelError: a layer that TF-MOT cannot train this way (named, with the reason).
     """
-    kept = {one_of(name, PRESERVED, what="preserve") for name in preserve}
-    scheme = _scheme(kept)
-    check_aware(model, preserve=kept)
-    copy = in_planes(model, kinds=())  # nothing is rewritten: a copy with nested models opened
-    try:
-        annotated = tfmot.quantization.keras.quantize_annotate_model(copy)
-        wrapped = tfmot.quantization.keras.quantize_apply(annotated, scheme)
-    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{model.name}: TF-MOT cannot train it quantization-aware: {first}; {_OTHERWISE}."
-        ) from error
+    wrapped = _wrapped(model, preserve)
     fine_tune(wrapped, [])
     return wrapped
 
 
 def check_aware(model: keras.Model, *, preserve: Iterable[str] = ()) -> None:
-    """Refuse a model that TF-MOT cannot train quantization-aware, before it tries.
+    """Refuse a model that cannot be trained quantization-aware, by all that comes before training.
+
+    Args:
+        model: trained or not.
 
     Raises:
+        SettingsError: unknown name in `preserve`.
         ModelError: the first layer in its way, and why.
     """
-    registry = _scheme(set(preserve)).get_quantize_registry()
-    graph = walk(model)
-    for call in graph.calls:
-        kind = type(call.layer).__name__
-        if isinstance(call.layer, keras.layers.BatchNormalization):
-            _check_norm(graph, call.name)
-        elif not isinstance(call.layer, _REWRITTEN) and not registry.supports(call.layer):
+    _wrapped(model, preserve)
+
+
+def _wrapped(model: keras.Model, preserve: Iterable[str]) -> keras.Model:
+    """A copy of the model in TF-MOT's wrappers."""
+    kept = {one_of(name, PRESERVED, what="preserve") for name in preserve}
+    scheme = _scheme(kept)
+    _check_layers(model, scheme, kept)
+    copy = fused(model)
+    _check_norms(copy)
+    if "clusters" in kept:
+        _check_clusters(model, copy)
+    try:
+        annotated = tfmot.quantization.keras.quantize_annotate_model(copy)
+        return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{model.name}: TF-MOT cannot train it quantization-aware: {first}; {_OTHERWISE}."
+        ) from error
+
+
+def _check_layers(model: keras.Model, scheme: Any, kept: set[str]) -> None:
+    """Every layer must be of a kind that TF-MOT knows; batch norms are looked at by themselves."""
+    registry = scheme.get_quantize_registry()
+    for call in walk(model).calls:
+        known = isinstance(call.layer, (keras.layers.BatchNormalization, *_REWRITTEN))
+        if not known and not registry.supports(call.layer):
             raise ModelError(
-                f"layer {call.name!r}: TF-MOT has no quantization-aware training for {kind}"
-                f"{' with these kept' if preserve else ''}; {_OTHERWISE}."
+                f"layer {call.name!r}: TF-MOT has no quantization-aware training for "
+                f"{type(call.layer).__name__}{' with these kept' if kept else ''}; {_OTHERWISE}."
             )
 
 
-def _check_norm(graph: CallGraph, name: str) -> None:
-    """Batch norm must be folded, which takes a linear layer that nothing else reads."""
-    call = next(call for call in graph.calls if call.name == name)
+def _check_norms(model: keras.Model) -> None:
+    """Batch norms must be folded, which takes a linear layer that nothing else reads."""
+    graph = walk(model)
+    for call in graph.calls:
+        if isinstance(call.layer, keras.layers.BatchNormalization):
+            _check_norm(graph, call)
+
+
+def _check_clusters(model: keras.Model, copy: keras.Model) -> None:
+    """A batch norm that went into a dense layer gave each of its outputs other values."""
+    stayed = {call.name for call in walk(copy).calls}
+    for call in walk(model).calls:
+        if isinstance(call.layer, keras.layers.BatchNormalization) and call.name not in stayed:
+            raise ModelError(
+                f"layer {call.name!r}: a batch norm behind a dense layer goes into it, which "
+                "makes other clusters for each output; fold it (hsi.compress.fold.fold_batch_norm) "
+                "before the weights are clustered."
+            )
+
+
+def _check_norm(graph: CallGraph, call: Call) -> None:
     (key,) = call.inputs
     before = next((c for c in graph.calls if key in c.outputs), None)
     readers = sum(c.inputs.count(key) for c in graph.calls) + graph.outputs.count(key)
@@ -112,19 +150,37 @@ def _check_norm(graph: CallGraph, name: str) -> None:
         or readers != 1
     ):
         raise ModelError(
-            f"layer {name!r}: quantization-aware training expects a batch norm right after a "
+            f"layer {call.name!r}: quantization-aware training expects a batch norm right after a "
             "convolution or dense layer of its own, which is linear and read by nothing else; "
             f"got it after {'the input' if before is None else before.name}; {_OTHERWISE}."
         )
 
 
 def _scheme(preserve: set[str]) -> Any:
+    combine = tfmot.experimental.combine
     if "clusters" in preserve:
-        combine = tfmot.experimental.combine
-        return combine.Default8BitClusterPreserveQuantizeScheme("sparsity" in preserve)
-    if "sparsity" in preserve:
-        return tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
-    return tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme()
+        scheme = combine.Default8BitClusterPreserveQuantizeScheme("sparsity" in preserve)
+    elif "sparsity" in preserve:
+        scheme = combine.Default8BitPrunePreserveQuantizeScheme()
+    else:
+        scheme = tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme()
+    scheme.get_layout_transformer = _Layout
+    return scheme
+
+
+class _Layout(tfmot.quantization.keras.default_8bit.Default8BitQuantizeLayoutTransform):
+    """TF-MOT's own, but every kernel is rounded, in the way of the scheme.
+
+    TF-MOT takes the rounding from a kernel with a ReLU layer behind it, and gives one in front of
+    a concatenation the rounding that keeps neither zeros nor clusters.
+    """
+
+    def apply(self, model: keras.Model, layer_quantize_map: dict[str, Any]) -> Any:
+        model, chosen = super().apply(model, layer_quantize_map)
+        for layer in model.layers:
+            if isinstance(layer, _KERNELS) and layer.name in chosen:
+                chosen[layer.name]["quantize_config"] = None  # that of the scheme's registry
+        return model, chosen
 
 
 def cluster_weights(

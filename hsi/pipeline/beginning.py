@@ -110,15 +110,18 @@ def checked_for_rounding(
     Raises:
         ModelError: the first layer in its way, and what to do.
     """
+    if trained is not None and not trained.is_file():  # said where it is taken over
+        return None
     start_tensorflow()
     from hsi.compress.aware import check_aware
     from hsi.models.files import load_model
 
-    if trained is not None and not trained.is_file():  # said where it is taken over
-        return None
-    begun = None if trained else begun or new_network(settings, samples, say=say)
+    if trained is None:
+        model = begun = begun or new_network(settings, samples, say=say)
+    else:
+        model = load_model(trained)
     try:
-        check_aware(begun or load_model(trained))
+        check_aware(model)
     except ModelError as error:
         raise ModelError(f"quantization_aware: {error}") from error
     return begun

@@ -17,10 +17,11 @@ from hsi.files import remove_remains
 from hsi.models import Network
 from hsi.parts import AnySamples, Augment
 from hsi.patches import Patches
-from hsi.pipeline.beginning import beginning, side_of
+from hsi.pipeline.beginning import beginning, checked_for_rounding, side_of
 from hsi.pipeline.choices import OWN_TEACHER
 from hsi.pipeline.recorded import (
     PREPARATION,
+    check_models,
     check_unchanged,
     open_named,
     record_samples,
@@ -185,12 +186,21 @@ def open_job(settings: Settings, *, say: Say) -> Job:
     for line in samples.describe():
         say(line)
     begun = None if trained else beginning(here, samples, say=say)
+    if here.quantization_aware and not (run and run.done):
+        begun = checked_for_rounding(here, samples, begun, _trained_file(here, run), say=say)
     run = run or runs.start(settings, data=samples.name)
     say(f"Run folder: {run.folder}")
     record_samples(run, samples, of_data=here, own=here)
     # As given, for the comparison with the run that training starts from, but for what is read.
     settings = replace(settings, teacher=here.teacher, plan=here.plan)
     return Job(run, settings, samples, settings.network, say, run.path(TRAINED), begun)
+
+
+def _trained_file(settings: Settings, run: Run | None) -> Path | None:
+    """The trained network where there is one already: of this run, or of that to start from."""
+    if run and run.variant(TRAINED):
+        return run.path(TRAINED)
+    return Path(settings.start_from) / TRAINED if settings.start_from else None
 
 
 def _where_it_is(settings: Settings, run: Run | None) -> Settings:
@@ -240,6 +250,8 @@ def open_unwritten_job(settings: Settings, *, say: Say) -> Job | None:
     for line in samples.describe():
         say(line)
     begun = beginning(here, samples, say=say)
+    if here.quantization_aware:
+        begun = checked_for_rounding(here, samples, begun, None, say=say)
     unwritten = Run(Path(settings.output or runs.OUTPUTS), {"variants": {}})
     return Job(unwritten, settings, samples, settings.network, say, Path(TRAINED), begun)
 
@@ -249,6 +261,8 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     run = runs.find_to_resume(settings) if settings.resume else None
     own = settings if run is None else run.settings  # with the earlier run by where it is now
     earlier = runs.open_run(Path(own.quantize_folder or ""))
+    if not (run and run.done):
+        check_models(earlier)
     then = replace(earlier.settings, **runs.data_of(earlier))
     samples = samples_of(earlier, say=say)
     for line in samples.describe():

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsi.compress.plan.budget import MEASURED
-from hsi.deploy.islands import float_islands, float_summary
+from hsi.deploy.differentiable.flatbuffer import parse
+from hsi.deploy.differentiable.kinds import kind_of
+from hsi.deploy.islands import float_islands, float_summary, float_weights
 from hsi.errors import DataError
 from hsi.files import atomic_path
 from hsi.pipeline.choices import goals_of
@@ -28,6 +30,8 @@ _OWN = (*_FIRST, *map(counts_name, _FIRST))
 """The trained network in all its forms."""
 AWARE = "quantized_aware_model_int8.tflite"
 """Of the trained network, trained on with int8 rounding."""
+SMALL_KERNELS = "TensorFlow leaves kernels of fewer than 1,024 elements in float"
+"""Of the dynamic mode."""
 WORTH_A_LINE = 1.0
 """Points of OA."""
 INHERITED = (
@@ -145,12 +149,26 @@ def _record(
     """Write a quantized file, say what in it is not quantized, and put it on record."""
     with atomic_path(job.run.path(name)) as temporary:
         temporary.write_bytes(content)
+    facts |= _in_float(job, name, content, mode)
+    row = {column: parent.get(column) for column in INHERITED}
+    record_variant(job, name, variant=variant, row=row, parent=parent_file, mode=mode, **facts)
+
+
+def _in_float(job: Job, name: str, content: bytes, mode: str) -> dict[str, list[str]]:
+    """What of a quantized file is not quantized, for the record; said where there is any."""
     islands = float_islands(content)
     if islands:
         job.say(f"Note: {name}: {float_summary(content)}.")
-        facts["float_islands"] = [f"{island.kind} {island.layer}" for island in islands]
-    row = {column: parent.get(column) for column in INHERITED}
-    record_variant(job, name, variant=variant, row=row, parent=parent_file, mode=mode, **facts)
+        return {"float_islands": [f"{island.kind} {island.layer}" for island in islands]}
+    if mode != "dynamic":
+        return {}
+    if kind_of(parse(content)) == "float32":
+        job.say(f"Note: {name} is a float32 file, nothing in it is quantized: {SMALL_KERNELS}.")
+        return {"float_kernels": ["all"]}
+    left = float_weights(content)
+    if left:
+        job.say(f"Note: {name}: {float_summary(content)}: {SMALL_KERNELS}.")
+    return {"float_kernels": [f"{kernel.kind} {kernel.layer}" for kernel in left]} if left else {}
 
 
 def quantized_name(file: str, mode: str) -> str:

@@ -60,6 +60,22 @@ def check_unchanged(run: Run, samples: AnySamples) -> None:
         check_same_division(samples, run.path(SPLIT))
 
 
+def check_models(run: Run) -> None:
+    """Refuse a run whose Keras models are not those on record.
+
+    Raises:
+        DataError: the first file that is gone or another one than was tested.
+    """
+    for file in run.record["variants"]:
+        if file.endswith(".h5") and not run.variant(file):
+            there = run.path(file).is_file()
+            found = "is not the one on record (by sha256)" if there else "is gone"
+            raise DataError(
+                f"{run.path(file)}: {found}, and what is known of it would be said of another; put "
+                "it back, or go on with that run by --resume, which makes it again."
+            )
+
+
 def record_samples(run: Run, samples: AnySamples, *, of_data: Settings, own: Settings) -> None:
     """Write what every later command needs to prepare the same input, once.
 

@@ -15,6 +15,7 @@ import numpy as np
 import tf_keras as keras
 
 from hsi.compress import planar, unrolled
+from hsi.compress.quantize.biases import check_bias_scales
 from hsi.compress.quantize.converter import convert
 from hsi.compress.quantize.edge import EDGE, quantize_file
 from hsi.errors import ModelError, one_of
@@ -51,7 +52,7 @@ def quantize(
 
     Raises:
         SettingsError: unknown mode.
-        ModelError: the converter refuses the model.
+        ModelError: the converter refuses the model, or makes another network of it.
     """
     one_of(mode, QUANTIZATIONS, what="quantization")
     if mode in CALIBRATED and not len(calibration):
@@ -61,7 +62,9 @@ def quantize(
         return quantize_file(
             convert(model, "float32", calibration=calibration), mode, calibration=calibration
         )
-    return convert(model, mode, calibration=calibration)
+    content = convert(model, mode, calibration=calibration)
+    check_bias_scales(content, what=f"quantization {mode}: {model.name}")
+    return content
 
 
 def _in_planes(model: keras.Model, mode: str, say: Callable[[str], None] | None) -> keras.Model:

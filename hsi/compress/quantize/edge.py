@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hsi.compress.quantize.biases import keep_biases
 from hsi.deploy.differentiable.flatbuffer import parse
 from hsi.deploy.differentiable.kinds import kind_of
 from hsi.errors import ModelError, one_of
@@ -83,7 +84,9 @@ def _int16x8(content: bytes, calibration: np.ndarray) -> bytes:
     ranges.calibrate({key: _one_by_one(calibration, name)}, rules)
     work = quantizer.Quantizer(bytearray(content))
     work.load_quantization_recipe(rules.get_quantization_recipe())
-    return _written(work, ranges.get_model_qsvs())
+    with np.errstate(invalid="ignore"):  # a bias that does not fit is stored again
+        result = _written(work, ranges.get_model_qsvs())
+    return keep_biases(result, content)
 
 
 def _written(work: Any, ranges: Any) -> bytes:
