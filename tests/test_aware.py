@@ -386,6 +386,28 @@ def test_what_tf_mot_can_train_passes_the_check(model):
     )
 
 
+def test_separable_convolutions_are_taken_apart_under_names_that_are_free(data):
+    """As a stranger's network in a new process: of the names that TF-MOT would give next."""
+    keras.backend.clear_session()
+    given = [
+        keras.Input((6, 6, 3)), layers.Conv2D(4, 1), layers.DepthwiseConv2D(3, padding="same"),
+        layers.SeparableConv2D(5, 3, strides=2, depth_multiplier=2, activation="relu"),
+        layers.SeparableConv2D(4, 3, use_bias=False, dilation_rate=1, padding="same"),
+        layers.BatchNormalization(), layers.ReLU(), layers.Flatten(), layers.Dense(3),
+    ]  # fmt: skip
+    model = keras.Sequential(given)
+    for layer in model.layers:
+        layer.set_weights([w + 0.1 for w in layer.get_weights()])
+    apart = fused(model)
+    assert [layer.name for layer in apart.layers if layer.weights] == [
+        "conv2d", "depthwise_conv2d", "separable_conv2d_depthwise", "separable_conv2d",
+        "separable_conv2d_1_depthwise", "separable_conv2d_1", "batch_normalization", "dense",
+    ]  # fmt: skip
+    np.testing.assert_allclose(apart(data[0]), model(data[0]), atol=1e-4)
+    keras.backend.reset_uids()
+    check_aware(model)
+
+
 def test_unknown_names_to_preserve_are_refused(model, train):
     with pytest.raises(SettingsError, match=r"Unknown preserve 'cluster'.*Did you mean 'clusters'"):
         quantization_aware(model, preserve=["cluster"], fine_tune=train)

@@ -3,7 +3,8 @@
 TensorFlow's converter folds a batch norm into the fake-quantized kernel of a dense layer but keeps
 the scale that the bias had before: the file is another network. And a ReLU that is a layer of its
 own has TF-MOT leave the kernel before it in float while the network trains. As one layer both are
-right.
+right. A separable convolution it takes apart itself, into layers with names of Keras's choice, and
+where the network has those names already it never ends: here they are taken apart before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from hsi.compress.calls import Call, walk
-from hsi.compress.fold.draft import Draft, made
+from hsi.compress.fold.draft import Draft, filled, made
 from hsi.compress.fold.kernels import linear
 from hsi.compress.fold.merges import Merge, merges
 from hsi.compress.planar import in_planes
@@ -28,7 +29,8 @@ def fused(model: keras.Model) -> keras.Model:
 
     A batch norm is folded into a linear dense layer that nothing else reads and that is called
     once; then a ReLU becomes the activation of such a layer of `BEFORE_RELU`. Others stay, and
-    so do names of layers. Nested models are opened.
+    so do names of layers. Separable convolutions that are called once become a depthwise and a
+    pointwise one. Nested models are opened.
 
     Args:
         model: functional or sequential; it is not changed.
@@ -37,13 +39,15 @@ def fused(model: keras.Model) -> keras.Model:
         ModelError: the model is no graph of layers, or takes more than tensors from it.
     """
     types = {type(call.layer) for call in walk(model).calls}
-    if not types & {L.BatchNormalization, L.ReLU, L.Activation}:
+    if not types & {L.BatchNormalization, L.ReLU, L.Activation, L.SeparableConv2D}:
         return in_planes(model, kinds=())  # nothing is rewritten: a copy with nested models opened
     draft = Draft(model)
     while merge := _dense_norm(draft):
         merge.apply(draft)
     while pair := _relu_alone(draft):
         _join(draft, *pair)
+    for call in [c for c in draft.calls if type(c.layer) is L.SeparableConv2D and draft.once(c)]:
+        _split(draft, call)
     return draft.model()
 
 
@@ -81,3 +85,28 @@ def _join(draft: Draft, call: Call, relu: Call) -> None:
     )
     draft.exchange([call], [layer])
     draft.exchange([relu], [])
+
+
+def _split(draft: Draft, call: Call) -> None:
+    config, weights = call.layer.get_config(), call.layer.get_weights()
+    shared = {key: config[key] for key in ("data_format", "dtype", "trainable")}
+    taps = L.DepthwiseConv2D(
+        **{key: value for key, value in config.items() if key in _OF_TAPS},
+        **shared,
+        use_bias=False,
+        name=draft.free(f"{call.name}_depthwise"),
+    )
+    filled(taps, call.input_shapes[0], weights[:1])
+    mix = L.Conv2D(
+        config["filters"],
+        1,
+        **shared,
+        activation=call.layer.activation,
+        use_bias=config["use_bias"],
+        name=call.name,
+    )
+    filled(mix, tuple(taps.compute_output_shape((None, *call.input_shapes[0]))[1:]), weights[1:])
+    draft.exchange([call], [taps, mix])
+
+
+_OF_TAPS = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
