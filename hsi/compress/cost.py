@@ -70,20 +70,30 @@ def _product(sizes: Shape, call: Call) -> int:
     return int(np.prod([size for size in sizes if size is not None], dtype=np.int64))
 
 
+def _places(layer: Any, shape: Shape) -> Shape:
+    """A shape of samples without the axis of a convolution's channels."""
+    if getattr(layer, "data_format", None) == "channels_first":
+        channels = len(shape) - len(layer.kernel_size) - 1
+        return (*shape[:channels], *shape[channels + 1 :])
+    return shape[:-1]
+
+
 def _at_outputs(call: Call) -> int:
     weights = [w for w in call.layer.weights if len(w.shape) > 1]
-    positions = _product(call.output_shapes[0][:-1], call)
+    positions = _product(_places(call.layer, call.output_shapes[0]), call)
     return positions * sum(int(np.prod(w.shape)) for w in weights)
 
 
 def _at_inputs(call: Call) -> int:
-    return _product(call.input_shapes[0][:-1], call) * int(np.prod(call.layer.kernel.shape))
+    positions = _product(_places(call.layer, call.input_shapes[0]), call)
+    return positions * int(np.prod(call.layer.kernel.shape))
 
 
 def _locally_connected(call: Call) -> int:
     """As a convolution, whatever form its kernels are kept in."""
     inputs, outputs = call.input_shapes[0], call.output_shapes[0]
-    return _product((*outputs, *call.layer.kernel_size, inputs[-1]), call)
+    channels = inputs[0 if call.layer.data_format == "channels_first" else -1]
+    return _product((*outputs, *call.layer.kernel_size, channels), call)
 
 
 def _einsum(call: Call) -> int:
@@ -101,7 +111,7 @@ def _recurrent(call: Call) -> int:
     positions = _product(call.input_shapes[0][:1], call)
     if isinstance(call.layer.cell, CONVOLUTION_CELLS):
         size = len(call.layer.cell.kernel_size)
-        positions *= _product(call.output_shapes[0][-1 - size : -1], call)
+        positions *= _product(_places(call.layer.cell, call.output_shapes[0])[-size:], call)
     return positions * _kernels(call.layer.cell)
 
 

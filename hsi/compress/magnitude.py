@@ -118,12 +118,19 @@ class _AsTheyAre(tfmot.sparsity.keras.PruningSchedule):
 
 
 def _wrappable(model: keras.Model, masks: Masks) -> bool:
-    """Whether TF-MOT takes every layer with a mask: known types, none in a nested model, few."""
+    """Whether TF-MOT takes every layer with a mask.
+
+    Known types that compute in float32, as its masks are; none in a nested model; few.
+    """
     if len(masks) > MOST_WRAPPED:
         return False
-    layers = kernel_layers(model)
-    outer = {id(layer) for layer in model.layers}
-    return all(type(layers[name]) in WRAPPED and id(layers[name]) in outer for name in masks)
+    layers, outer = kernel_layers(model), {id(layer) for layer in model.layers}
+    return all(
+        type(layers[name]) in WRAPPED
+        and layers[name].compute_dtype == "float32"
+        and id(layers[name]) in outer
+        for name in masks
+    )
 
 
 def _wrapped(model: keras.Model, masks: Masks) -> keras.Model:

@@ -8,12 +8,21 @@ layer, on the same weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
 from hsi.errors import ModelError
+from hsi.explain.channel_axis import (
+    ChannelAxes,
+    channel_axes,
+    moved,
+    own_axis,
+    restored,
+    through_channels_last,
+)
 from hsi.explain.layered import Layered, LayerInfo, Relu, Window
 from hsi.explain.relus import activation_name, holds_relu, replaceable, twin_of
 from hsi.explain.score import Score
@@ -80,20 +89,34 @@ class KerasLayers:
     def forward(
         self, inputs: tf.Tensor, names: Sequence[str] = ()
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Logits and the outputs of these layers, of one evaluation in inference mode."""
+        """Logits and the outputs of these layers, of one evaluation in inference mode.
+
+        The outputs have their channels last, where the layer has them first too.
+        """
         found: dict[str, tf.Tensor] = dict.fromkeys(names)
-        logits = run(self.model, inputs, found, stand_in=self._callable)
-        return logits, [found[name] for name in names]
+        last: dict[str, tf.Tensor] = {}
+
+        def stand_in(name: str, layer: Any) -> Callable[..., Any]:
+            call, axis = self._callable(name, layer), self._channels.axes.get(name)
+            if axis is None or name not in found:
+                return call
+            return through_channels_last(call, axis, lambda answer: last.update({name: answer}))
+
+        logits = run(self.model, inputs, found, stand_in=stand_in)
+        return logits, [last.get(name, found[name]) for name in names]
 
     def describe(self, sample_shape: tuple[int, ...]) -> list[LayerInfo]:
-        """All layers in the order of execution, for samples of this shape."""
-        every = list(all_nodes(self.model))
-        shapes = {name: tuple(node.outputs.shape[1:]) for name, node in every}
+        """All layers in the order of execution, for samples of this shape; channels last."""
+        every, axes = list(all_nodes(self.model)), self._channels.axes
+        shapes = {
+            name: moved(tuple(node.outputs.shape[1:]), axes.get(name)) for name, node in every
+        }
         if any(None in shape for shape in shapes.values()):
             shapes = self._traced_shapes(list(shapes), sample_shape)
         followers = _followers(self.model)
         sources: dict[str, tuple[int | None, ...]] = {}
-        _sources(self.model, sample_shape, shapes, sources)
+        stored = {name: restored(shape, axes.get(name)) for name, shape in shapes.items()}
+        _sources(self.model, sample_shape, stored, sources)
         infos = []
         for name, node in every:
             layer = node.layer
@@ -108,9 +131,14 @@ class KerasLayers:
                     _follow(name, followers, shapes, _MERGES),
                     _window(layer, sources[name], shapes[name]) if convolution else None,
                     bool(layer.weights) or isinstance(layer, _ACTIVATIONS),
+                    against_input=name in self._channels.against,
                 )
             )
         return infos
+
+    @cached_property
+    def _channels(self) -> ChannelAxes:
+        return channel_axes(self.model)
 
     def _callable(self, _: str, layer: Any) -> Callable[..., Any]:
         """The layer, or what stands in for it."""
@@ -173,7 +201,10 @@ def _sources(
     found: dict[str, tuple[int | None, ...]],
     prefix: str = "",
 ) -> tuple[int | None, ...]:
-    """Put the shape that each layer reads (its first input) into `found`; returns the output's."""
+    """Put the shape that each layer reads (its first input) into `found`; returns the output's.
+
+    All shapes as they are stored.
+    """
     known = {id(model.inputs[0]): shape}
     for name, node in named_nodes(model):
         if node.is_input or isinstance(node.outputs, list | tuple | dict):
@@ -192,7 +223,13 @@ def _sources(
 def _window(
     layer: Any, source: tuple[int | None, ...], shape: tuple[int | None, ...]
 ) -> Window | None:
-    """What a convolution sees at once; None where sizes are free or the padding is unusual."""
+    """What a convolution sees at once; None where sizes are free or the padding is unusual.
+
+    Args:
+        source: shape of a sample that it reads, as it is stored.
+        shape: of its answer, channels last.
+    """
+    source = moved(source, own_axis(layer, len(source) + 1))
     if None in source[:-1] or None in shape[:-1] or layer.padding not in ("valid", "same"):
         return None
     kernel = tuple(

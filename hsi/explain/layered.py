@@ -52,6 +52,8 @@ class LayerInfo:
         shown: whether it has weights or is an activation: worth a picture when all are asked for.
         aliases: other names for it; first those of layers that a converted file computes in one
             step with it, so that what comes out of the step stands for all of them.
+        against_input: whether it takes another axis of the network's input for the channels than
+            the last, so that its places are not those of the input.
     """
 
     name: str
@@ -63,6 +65,7 @@ class LayerInfo:
     window: Window | None = None
     shown: bool = False
     aliases: tuple[str, ...] = ()
+    against_input: bool = False
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -88,15 +91,16 @@ class Layered(Protocol):
         """Names of layers with a ReLU inside that cannot be replaced."""
 
     def describe(self, sample_shape: tuple[int, ...]) -> Sequence[LayerInfo]:
-        """All layers in the order of execution, for samples of this shape."""
+        """All layers in the order of execution, for samples of this shape; channels last."""
 
     def forward(
         self, inputs: tf.Tensor, names: Sequence[str] = ()
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Logits (n, classes) and the outputs of these layers, all of *one* evaluation.
 
-        A tape that watches `inputs` must be able to differentiate the logits with respect to
-        those outputs, so they may not come from a second pass or out of a compiled function.
+        The outputs have their channels last, in whichever order the layer keeps them. A tape that
+        watches `inputs` must be able to differentiate the logits with respect to them, so they may
+        not come from a second pass or out of a compiled function.
         """
 
     def with_relu(self, relu: Relu) -> Layered:
@@ -119,6 +123,16 @@ def find_layer(infos: Sequence[LayerInfo], name: str) -> LayerInfo:
     )
 
 
+def check_places(infos: Sequence[LayerInfo]) -> None:
+    """Raise a `ModelError` if maps of the layers cannot be laid over the network's input."""
+    against = next((info.name for info in infos if info.against_input), None)
+    if against:
+        raise ModelError(
+            "Expected a network that takes samples of rows x cols x channels, but its layer "
+            f"{against} reads channels x rows x cols: begin the network with a Permute((3, 1, 2))."
+        )
+
+
 def map_layer(infos: Sequence[LayerInfo], name: str | None) -> tuple[LayerInfo, list[str]]:
     """The layer whose map is weighed, and a note where it tells no places apart.
 
@@ -128,8 +142,10 @@ def map_layer(infos: Sequence[LayerInfo], name: str | None) -> tuple[LayerInfo, 
             batch norm, activation and merging that follow it.
 
     Raises:
-        ModelError: no such layer, a layer without a map, or no convolution at all.
+        ModelError: no such layer, a layer without a map, no convolution at all, or a network whose
+            input has its channels first.
     """
+    check_places(infos)
     if name is None:
         convolutions = [info for info in infos if info.convolution]
         if not convolutions:

@@ -16,6 +16,7 @@ from hsi.explain.attribution import in_batches
 from hsi.explain.logit_view import OUTPUT_ITSELF, look_through
 from hsi.explain.walk import is_quicker, run
 from hsi.models.keras3 import Twin, computes_here, is_keras3, twin_of
+from hsi.models.precision import followed_single, precision_note
 from hsi.models.saved_model import SavedGraph
 
 PREDICTED = -1
@@ -150,8 +151,9 @@ def score_of(model: Any) -> Score:
     """The score of a model, built once and kept as long as the model lives.
 
     Args:
-        model: a `tf_keras` model with one input and an output of (n, classes); a live model of
-            Keras 3, which is rebuilt in `tf_keras` once and followed as it learns; a `SavedGraph`;
+        model: a `tf_keras` model with one input and an output of (n, classes), of which one in half
+            or mixed precision is rebuilt in float32 once and followed as it learns; a live model of
+            Keras 3, which is rebuilt in `tf_keras` likewise; a `SavedGraph`;
             or a callable that maps a tensor (n, ...) to logits (n, classes) differentiably, or a
             `Score` around one, which then keeps what was compiled from one call to the next.
 
@@ -168,6 +170,7 @@ def score_of(model: Any) -> Score:
         return _live_score(model)
     if not isinstance(model, keras.Model):
         return Score(model)
+    model = followed_single(model)
     if model not in _SCORES:
         view, note = look_through(model)
         if view is model:  # nothing is known of its graph, and the cache must not hold its own key
@@ -176,7 +179,7 @@ def score_of(model: Any) -> Score:
             view,
             input_shape=tuple(view.inputs[0].shape[1:]),
             dtype=view.inputs[0].dtype.name,
-            notes=[note] if note else [],
+            notes=[text for text in (precision_note(model), note) if text],
             answers=partial(_answering, model.inputs, model.outputs, model.name),
         )
     return _SCORES[model]
@@ -198,6 +201,7 @@ def answers_of(model: Any) -> Score:
             f"Expected a functional or sequential model with one input, "
             f"got {type(model).__name__} {model.name!r}, whose layers cannot be reached."
         )
+    model = followed_single(model)
     if model not in _ANSWERS:
         _ANSWERS[model] = _answering(model.inputs, model.outputs, model.name)
     return _ANSWERS[model]

@@ -23,7 +23,7 @@ import tensorflow as tf
 from hsi.errors import ModelError
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
 from hsi.explain.keras_layers import layered_of
-from hsi.explain.layered import Layered, LayerInfo
+from hsi.explain.layered import Layered, LayerInfo, check_places
 from hsi.explain.resize import along_axes, resized, to_input, window_matrices
 from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
 
@@ -54,7 +54,9 @@ def attribute(
     inputs = score.prepare(inputs)
     wanted = as_classes(classes, len(inputs))
     network = layered_of(score, method="visual_backprop")
-    stack = [info for info in network.describe(inputs.shape[1:]) if info.convolution]
+    infos = network.describe(inputs.shape[1:])
+    check_places(infos)
+    stack = [info for info in infos if info.convolution]
     if not stack:
         raise ModelError("visual_backprop multiplies maps of convolutions, this network has none.")
     names = list(dict.fromkeys(info.activated for info in stack))

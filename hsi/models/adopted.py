@@ -10,6 +10,7 @@ import tf_keras as keras
 
 from hsi.errors import ModelError
 from hsi.models.files import load_model
+from hsi.models.precision import precision_note
 
 Say = Callable[[str], None]
 
@@ -39,7 +40,7 @@ def adopt(path: str | Path, *, trust: bool = False, say: Say = print) -> Adopted
     Args:
         path: the file or folder.
         trust: see `hsi.models.files.load_model`.
-        say: told if a softmax was appended.
+        say: told if a softmax was appended, or if the model was of another type than float32.
 
     Raises:
         ModelError: cannot be opened, is no graph of layers, or is no classifier of one image.
@@ -50,6 +51,7 @@ def adopt(path: str | Path, *, trust: bool = False, say: Say = print) -> Adopted
             f"{path}: expected a functional or sequential model, whose layers can be changed; got "
             f"{type(model).__name__}."
         )
+    note = precision_note(model)
     shape, classes = _input_shape(model, path), _classes(model, path)
     end = ending(model)
     if end not in ("softmax", "linear"):
@@ -61,6 +63,8 @@ def adopt(path: str | Path, *, trust: bool = False, say: Say = print) -> Adopted
         outputs = keras.layers.Softmax(name=_free_name(model))(model.output)
         model = keras.Model(model.input, outputs, name=model.name)
         say(f"{path}: ends in logits; a softmax is appended, the most likely class is the same.")
+    if note:
+        say(f"Note: {path}: {note}.")
     return Adopted(model, shape, classes, end == "linear")
 
 

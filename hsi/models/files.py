@@ -45,9 +45,11 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model | SavedG
     import tf_keras as keras
 
     if isinstance(model, keras.Model):
+        from hsi.models.precision import single_precision
         from hsi.models.short_steps import refuse_wrong_steps
 
         with _one_line(path, "a model whose layers can be computed"):
+            model = single_precision(model)
             refuse_wrong_steps(model)
     return model
 

@@ -25,6 +25,7 @@ import tf_keras as keras
 from hsi.errors import ModelError
 from hsi.models.keras3_layers import is_operation, layer_of, operation_of, plain, policy
 from hsi.models.keras3_weights import Leaf, Weights, archived, is_keras3, legacy, live, live_layers
+from hsi.models.precision import came_from, in_single, other_types
 
 __all__ = ["Twin", "computes_here", "from_keras3", "is_keras3", "open_keras3", "rebuild", "twin_of"]
 
@@ -74,7 +75,7 @@ class Twin:
 
 
 def rebuild(config: Mapping[str, Any], weights: Weights, *, trust: bool = False) -> keras.Model:
-    """The `tf_keras` model of a Keras 3 configuration.
+    """The `tf_keras` model of a Keras 3 configuration, in float32 whatever types that names.
 
     Args:
         config: `class_name` and `config` of a functional or sequential model.
@@ -112,6 +113,8 @@ def open_keras3(path: Path, config: Mapping[str, Any], *, trust: bool = False) -
 
 def from_keras3(model: Any) -> keras.Model:
     """A `tf_keras` model with a copy of the weights of a live Keras 3 model, of any backend.
+
+    It computes in float32, whatever the live model does.
 
     Raises:
         ModelError: neither functional nor sequential, or see `rebuild`.
@@ -220,9 +223,11 @@ class _Builder:
 
 
 def _twin(config: Mapping[str, Any], *, trust: bool = False) -> Twin:
-    builder = _Builder(trust)
+    builder, kinds = _Builder(trust), other_types(config)
+    # Here already, for layers that stand for operations of Keras 3 are of float32.
+    config = in_single(config)
     model = builder.model(str(config["class_name"]), config["config"], (), "")
-    return Twin(model, tuple(Leaf(*found) for found in builder.leaves))
+    return Twin(came_from(model, kinds), tuple(Leaf(*found) for found in builder.leaves))
 
 
 def _groups(place: str) -> Callable[[str], str]:

@@ -108,7 +108,16 @@ def _array(group: h5py.Group, name: str) -> np.ndarray:
         or item.is_virtual
     ):
         raise ModelError(f"the weight {name!r} is missing or lies elsewhere.")
-    return item[()]
+    return _bfloat16(item[()]) if item.dtype == BFLOAT16 else item[()]
+
+
+BFLOAT16 = np.dtype("V2")
+"""What HDF5 makes of bfloat16, which it does not know: two bytes without a meaning."""
+
+
+def _bfloat16(values: np.ndarray) -> np.ndarray:
+    """As float32, of which bfloat16 is the first half."""
+    return (np.asarray(values).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _names(group: h5py.Group) -> list[str]:

@@ -28,6 +28,7 @@ from hsi.compress.criteria.probes import Batches, compiled, samples_of
 from hsi.compress.graph import ChannelMap, Group, map_channels
 from hsi.compress.layers import rule_for
 from hsi.errors import ModelError
+from hsi.models.precision import single_precision
 
 CLASSES = tf.TensorSpec([None], tf.int32)
 
@@ -50,6 +51,7 @@ def score(
     """
     if not groups:
         return ChannelScores({})
+    model = single_precision(model)  # slopes in half precision vanish
     channels = map_channels(model)
     changes = compiled(_changes(channels, groups), model.inputs, CLASSES)
     total, count = np.zeros(sum(group.channels for group in groups)), 0
@@ -67,6 +69,7 @@ def weight_scores(model: keras.Model, batches: Batches, *, seed: int = 0) -> dic
     L is the mean loss of a batch; the magnitudes are averaged over the batches, each counted by
     its samples, so they depend on the batch size. Raises as `score`.
     """
+    model = single_precision(model)
     graph, kernels = walk(model), weight_kernels(model)
     variables = list(kernels.values())
     losses = _losses(graph)
