@@ -212,7 +212,9 @@ def test_it_is_scored_and_pruned(half, opened):
 
 @pytest.mark.parametrize(("mode", "close"), [("float32", 2**-9), ("int8", 0.1)])
 def test_it_is_quantized(mode, close, half, opened, tmp_path):
-    (tmp_path / "m.tflite").write_bytes(quantize(opened, mode, calibration=batch(20)))
+    content = quantize(opened, mode, calibration=batch(20))
+    assert len(quantize(half, mode, calibration=batch(20))) == len(content)
+    (tmp_path / "m.tflite").write_bytes(content)
     found = TFLiteModel(tmp_path / "m.tflite")(batch())
     np.testing.assert_allclose(found, half(batch()), rtol=0, atol=close)
 

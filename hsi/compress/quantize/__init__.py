@@ -19,6 +19,7 @@ from hsi.compress.quantize.biases import check_bias_scales
 from hsi.compress.quantize.converter import convert
 from hsi.compress.quantize.edge import EDGE, quantize_file
 from hsi.errors import ModelError, one_of
+from hsi.models.precision import single_precision
 from hsi.settings import QUANTIZATIONS
 
 __all__ = ["CALIBRATED", "quantize", "quantize_file"]
@@ -57,7 +58,7 @@ def quantize(
     one_of(mode, QUANTIZATIONS, what="quantization")
     if mode in CALIBRATED and not len(calibration):
         raise ModelError(f"quantization {mode}: expected training samples to calibrate with.")
-    model = _without_loops(_in_planes(model, mode, say), mode, say)
+    model = _without_loops(_in_planes(single_precision(model), mode, say), mode, say)
     if mode in EDGE:
         return quantize_file(
             convert(model, "float32", calibration=calibration), mode, calibration=calibration
