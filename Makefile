@@ -16,7 +16,7 @@ demo: environment
 	$(RUN) visualization.py $(DEMO)/trained_pruned_model_60.h5 gradient
 
 test: environment
-	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=40
 
 lint: environment
 	$(RUN) -m ruff check .
