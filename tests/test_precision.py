@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import keras as keras_3
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from hsi.cli import main
 from hsi.compress.criteria import criterion
 from hsi.compress.graph import channel_groups
 from hsi.compress.magnitude import prune_magnitude, sparsity_of
@@ -173,6 +176,20 @@ def opened(half, tmp_path_factory):
     path = tmp_path_factory.mktemp("precision") / "half.h5"
     half.save(path)
     return load_model(path)
+
+
+def test_a_comparison_says_what_is_computed_in_another_type(half, opened, tmp_path, capsys):
+    """Of a file that computes in float32 itself nothing is said."""
+    half.save(tmp_path / "half.h5")
+    opened.save(tmp_path / "single.h5")
+    np.save(tmp_path / "samples.npy", batch(3))
+    files = [str(tmp_path / name) for name in ("half.h5", "single.h5")]
+    given = ["--inputs", str(tmp_path / "samples.npy"), "--json", str(tmp_path / "found.json")]
+    main(["compare", *files, *given, "--what", "outputs"])
+    assert "float32" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "found.json").read_text())["notes"] == [
+        "half.h5: the network is of mixed_float16; it computes in float32 here, same weights."
+    ]
 
 
 @pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradient"])

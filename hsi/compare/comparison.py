@@ -186,7 +186,7 @@ def compare(
         _answers(subject, variant, common)
         for subject, variant in zip(subjects, variants, strict=True)
     ]
-    notes: list[str] = []
+    notes = [f"{v.path.name}: {v.note}." for v in variants if v.note]
     pairs = _pairs(subjects, answers, common, options)
     costs = _costs(subjects, variants, options, say) if "cost" in what else [None] * len(subjects)
     layers = _layers(subjects, variants, common, what, options, notes)

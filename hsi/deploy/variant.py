@@ -88,6 +88,15 @@ class Variant:
 
         return score_of(self.network)
 
+    @property
+    def note(self) -> str:
+        """What its answers depend on beside the file; "" where that is nothing."""
+        if self.network is None:
+            return ""
+        from hsi.models.precision import precision_note
+
+        return precision_note(self.network)
+
     def layers(self, sample_shape: tuple[int, ...] | None = None) -> Sequence[LayerInfo]:
         """All layers in the order of execution, by the names that users give them.
 
