@@ -154,8 +154,8 @@ def _tests() -> list[str]:
 def _costs(cells: Sequence[Facts]) -> str:
     return (
         "MACs: multiply-accumulates for one sample. Training (its graph compiled, of baselines the "
-        "search of their settings) and map (the whole scene): seconds of wall-clock time, means "
-        f"over the row's cells, on {_machines(cells)}."
+        "search of their settings) and map (the whole scene): seconds of wall-clock time, "
+        f"medians over seeds and their mean over the row's splits, on {_machines(cells)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Means and standard deviations over seeds."""
+"""Means and standard deviations over seeds; of times medians."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ AVERAGED = (
     "epochs", "training_seconds", "map_seconds",
 )  # fmt: skip
 """Means over seeds are taken of these; `<name>_sd` is the standard deviation."""
+
+TIMES = ("training_seconds", "map_seconds")
+"""Of these the median: one cell in which the machine did something else, or slept, is no time."""
 
 
 def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -74,6 +77,9 @@ def _line(place: tuple[Any, ...], group: Sequence[Facts]) -> dict[str, Any]:
     line["tests_apart"] = any(tests_apart(cell) for cell in group)
     for name in AVERAGED:
         line[name], line[f"{name}_sd"] = mean_and_deviation(cell[name] for cell in group)
+    for name in TIMES:
+        known = [cell[name] for cell in group if cell[name] is not None]
+        line[name] = float(np.median(known)) if known else None
     return line
 
 
