@@ -295,18 +295,23 @@ def edited(source, path, edit):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".keras"])
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, suffix, nested):
-    target = str(tmp_path / "ran")
+def leaves_a_file(target):
+    """A network whose Lambda layer writes this file whenever it is called."""
 
-    def attack(x, target=target):
+    def attack(x, target=str(target)):
         with open(target, "w") as file:
             file.write("code ran")
         return x
 
     inputs = keras.Input((4,))
-    hostile = keras.Model(inputs, layers.Lambda(attack, name="innocent")(inputs))
+    return keras.Model(inputs, layers.Lambda(attack, name="innocent")(inputs))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, suffix, nested):
+    target = tmp_path / "ran"
+    hostile = leaves_a_file(target)
     if nested:
         hostile = keras.Sequential([keras.Input((4,)), layers.Dense(4), hostile])
     path = tmp_path / f"hostile{suffix}"
@@ -473,15 +478,8 @@ def refuses(config):
 
 def test_an_hdf5_file_with_a_zip_behind_it_is_checked_as_it_is_opened(model, tmp_path):
     """A zip may have anything before it; tf_keras opens the HDF5 part, so that is checked."""
-    target = str(tmp_path / "ran")
-
-    def attack(x, target=target):
-        with open(target, "w") as file:
-            file.write("code ran")
-        return x
-
-    inputs = keras.Input((4,))
-    keras.Model(inputs, layers.Lambda(attack, name="innocent")(inputs)).save(tmp_path / "both.h5")
+    target = tmp_path / "ran"
+    leaves_a_file(target).save(tmp_path / "both.h5")
     os.remove(target)
     model.save(tmp_path / "harmless.keras")
     with (tmp_path / "both.h5").open("ab") as file:
