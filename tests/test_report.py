@@ -486,6 +486,7 @@ def browser() -> Iterator[Any]:
     arguments = (
         "headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,900",
         "host-resolver-rules=MAP * ~NOTFOUND", "disable-background-networking",
+        "force-prefers-reduced-motion",  # a page that still glides slips away under the mouse
     )  # fmt: skip
     for argument in arguments:
         options.add_argument(f"--{argument}")
@@ -581,9 +582,7 @@ def test_in_a_browser_the_line_between_the_maps_moves(opened):
     opened.find_element("id", "slider").send_keys("\ue014" * 4)
     assert opened.execute_script(cut) == 52
     frame = opened.find_element("id", "compare")
-    opened.execute_script(
-        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", frame
-    )
+    opened.execute_script(TO_THE_MIDDLE, frame)
     drag = ActionChains(opened).move_to_element(frame).click_and_hold()
     drag.move_by_offset(-100, 0).release().perform()
     assert opened.execute_script(cut) < 45

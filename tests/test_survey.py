@@ -361,7 +361,8 @@ def browser_or_skip(downloads: Path):
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage",
-                 "--window-size=1100,900", "--host-resolver-rules=MAP * ~NOTFOUND"):  # fmt: skip
+                 "--window-size=1100,900", "--host-resolver-rules=MAP * ~NOTFOUND",
+                 "--force-prefers-reduced-motion"):  # fmt: skip
         options.add_argument(word)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
