@@ -37,6 +37,8 @@ def _export(model: keras.Model, folder: str) -> None:
 
     `TFLiteConverter.from_keras_model` has Keras save the model, which traces several functions of
     each layer: two thirds of the whole conversion of DenseNet169. The `.tflite` file is the same.
+    The function is the signature alone: as a part of the module it would be traced, written and
+    read a second time.
     """
     specs = [
         tf.TensorSpec(x.shape, x.dtype, name)
@@ -49,8 +51,7 @@ def _export(model: keras.Model, folder: str) -> None:
 
     module = tf.Module()
     module.variables_of_the_model = model.weights
-    module.answer = tf.function(answer, input_signature=specs, autograph=False)
-    signature = module.answer.get_concrete_function()
+    signature = tf.function(answer, input_signature=specs, autograph=False).get_concrete_function()
     tf.saved_model.save(module, folder, signatures={"serving_default": signature})
 
 
