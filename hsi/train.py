@@ -13,6 +13,7 @@ from tf_keras.optimizers.schedules import CosineDecay
 
 from hsi.errors import SettingsError
 from hsi.models.long_kernels import by_fourier
+from hsi.models.optimizers import ADAM, Optimizer
 from hsi.parts import Augment, Part, Source
 from hsi.predict import batches
 from hsi.strategy import feed, scope_of, share_bounds
@@ -141,11 +142,12 @@ def train(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
+    optimizer: Optimizer = ADAM,
     augment: Augment | None = None,
     objective: Objective | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> History:
-    """Train a model in place with Adam on categorical cross-entropy.
+    """Train a model in place on categorical cross-entropy.
 
     Stops when the validation loss has not fallen for `patience` epochs, and restores the weights
     of its best epoch; without validation pixels, or with `cosine`, it runs all epochs and keeps the
@@ -191,7 +193,7 @@ def train(
         )
     rate = CosineDecay(learning_rate, epochs * len(fed)) if cosine else learning_rate
     with scope_of(strategy):
-        _compile(model, rate, objective, shared=strategy is not None)
+        _compile(model, optimizer.make(rate), objective, shared=strategy is not None)
     keep = _KeepBest(patience) if checked and not cosine else None
     watch = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, _of_samples(logs))
@@ -235,12 +237,13 @@ def _feeding(
 
 def _compile(
     model: keras.Model,
-    learning_rate: float | CosineDecay,
+    optimizer: keras.optimizers.Optimizer,
     objective: Objective | None,
     *,
     shared: bool,
 ) -> None:
-    optimizer = keras.optimizers.Adam(learning_rate)
+    # A step that makes the optimiser's variables would be traced twice, once with and once without.
+    optimizer.build(model.trainable_variables)
     loss = objective.loss if objective else keras.losses.SparseCategoricalCrossentropy()
     if shared:
         found = objective.accuracy if objective else keras.metrics.sparse_categorical_accuracy

@@ -28,7 +28,6 @@ from hsi.models.mixersenet import build as mixersenet_of
 from hsi.models.optimizers import ADAM, OPTIMIZERS, Optimizer
 from hsi.models.santara import groups_of
 from hsi.patches import Patches
-from hsi.pipeline.training import optimized
 from hsi.samples import Part
 from hsi.train import train
 
@@ -321,11 +320,10 @@ def test_training_takes_the_steps_of_the_networks_own_optimiser():
         loss = keras.losses.SparseCategoricalCrossentropy()(part.classes, found)
     slopes = tape.gradient(loss, model.trainable_variables)
     wanted = [(w - 0.5 * s).numpy() for w, s in zip(model.trainable_variables, slopes, strict=True)]
-    own = optimized(model, Optimizer("sgd"), 0.5)
-    train(model, patches, part, nothing, epochs=1, learning_rate=0.5, callbacks=own)
+    sgd = Optimizer("sgd")
+    train(model, patches, part, nothing, epochs=1, learning_rate=0.5, optimizer=sgd)
     for weight, value in zip(model.get_weights(), wanted, strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-6)
-    assert optimized(model, ADAM, 0.5) == []
 
 
 def test_baselines_are_no_networks():

@@ -142,6 +142,17 @@ def test_no_validation_runs_every_epoch(toy):
     assert history.best_epoch == 6
 
 
+def test_a_step_is_traced_once(toy, monkeypatch):
+    """Deep networks take long to trace: what a step needs is there before the first."""
+    patches, part, validation = toy
+    traced, step = [], keras.Model.train_step
+    monkeypatch.setattr(
+        keras.Model, "train_step", lambda self, data: traced.append(1) or step(self, data)
+    )
+    train(small_model(), patches, part, validation, epochs=2, batch_size=32)
+    assert len(traced) == 1
+
+
 # Stopping
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsi.errors import SettingsError
 from hsi.files import atomic_path
-from hsi.models.optimizers import ADAM, Optimizer
+from hsi.models.optimizers import ADAM
 from hsi.parts import Part, Source
 from hsi.pipeline.beginning import new_network
 from hsi.pipeline.job import TRAINED, Job
@@ -192,7 +192,6 @@ def fit_model(
     if not epochs:
         return {}
     shown = shown or shown_as_usual(job)
-    optimizer = ADAM if cosine else job.network.optimizer  # a student is not the job's network
     with progress(title, epochs) as advance:
         history = train(
             model,
@@ -205,7 +204,8 @@ def fit_model(
             cosine=cosine,
             patience=job.settings.patience,
             seed=job.settings.seed,
-            callbacks=[*callbacks, *optimized(model, optimizer, learning_rate)],
+            callbacks=callbacks,
+            optimizer=ADAM if cosine else job.network.optimizer,  # a student is another network
             objective=objective,
             augment=shown.augment,
             strategy=strategy,
@@ -218,21 +218,6 @@ def fit_model(
             "would help."
         )
     return {name: _plain(value) for name, value in vars(history).items()}
-
-
-def optimized(
-    model: keras.Model, optimizer: Optimizer, learning_rate: float
-) -> list[keras.callbacks.Callback]:
-    """What puts a network's own optimiser in the place of Adam before the first step."""
-    from tf_keras.callbacks import LambdaCallback
-
-    if optimizer == ADAM:
-        return []
-
-    def put(logs: dict[str, float] | None) -> None:
-        model.optimizer = optimizer.make(learning_rate)
-
-    return [LambdaCallback(on_train_begin=put)]
 
 
 def _in_words(logs: dict[str, float]) -> str:

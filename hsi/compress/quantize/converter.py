@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,16 +14,11 @@ from hsi.quiet import quiet
 
 def convert(model: keras.Model, mode: str, *, calibration: np.ndarray) -> bytes:
     """A `.tflite` file in float32, dynamic, float16 or int8 (`ModelError`)."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        return _convert(model, mode, folder, calibration)
-
-
-def _convert(model: keras.Model, mode: str, folder: str, calibration: np.ndarray) -> bytes:
     try:
-        _export(model, folder)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        _set_mode(converter, mode, calibration)
-        return converter.convert()
+        with quiet():
+            converter = _converter(model)
+            _set_mode(converter, mode, calibration)
+            return converter.convert()
     except Exception as error:  # the converter raises its own and MLIR's errors, all undocumented
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
@@ -32,13 +26,12 @@ def _convert(model: keras.Model, mode: str, folder: str, calibration: np.ndarray
         ) from error
 
 
-def _export(model: keras.Model, folder: str) -> None:
-    """A SavedModel of nothing but the model's function.
+def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
+    """For nothing but the model's function and its weights.
 
     `TFLiteConverter.from_keras_model` has Keras save the model, which traces several functions of
-    each layer: two thirds of the whole conversion of DenseNet169. The `.tflite` file is the same.
-    The function is the signature alone: as a part of the module it would be traced, written and
-    read a second time.
+    each layer: two thirds of the whole conversion of DenseNet169. The `.tflite` file is the same,
+    but for the note of where it came from.
     """
     specs = [
         tf.TensorSpec(x.shape, x.dtype, name)
@@ -49,10 +42,10 @@ def _export(model: keras.Model, folder: str) -> None:
         outputs = model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
         return dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True))
 
-    module = tf.Module()
-    module.variables_of_the_model = model.weights
-    signature = tf.function(answer, input_signature=specs, autograph=False).get_concrete_function()
-    tf.saved_model.save(module, folder, signatures={"serving_default": signature})
+    weights = tf.Module()
+    weights.variables_of_the_model = model.weights
+    traced = tf.function(answer, input_signature=specs, autograph=False).get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([traced], weights)
 
 
 def _set_mode(converter: tf.lite.TFLiteConverter, mode: str, calibration: np.ndarray) -> None:
