@@ -425,19 +425,16 @@ def test_a_full_disk_is_said_in_one_line(scene: Path, root: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_magnitude_pruning_and_an_earlier_run_quantized(
-    scene: Path, root: Path, tmp_path: Path
-) -> None:
+def test_magnitude_pruning_and_an_earlier_run_quantized(scene: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    words = [sys.executable, "generate_model.py", "cao", "--no_report"]
-    done = subprocess.run(
+    words = ["cao", "--no_report"]
+    code = main(
         [*words, "--dataset", f"{scene}:cube", "--band_selection", "NMF", "--components", "5",
          "--split", "random",
          "--epochs", "3", "--prune", "--prune_epochs", "1", "--compression_rates", "2,64",
-         "--output", str(first)],
-        cwd=root, capture_output=True, text=True, check=False,
+         "--output", str(first)]
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert code == 0
     rows = {row["variant"]: row for row in read_results(first)}
     assert set(rows) == {"trained", "pruned_50", "pruned_98.4"}
     run = json.loads((first / "run.json").read_text())
@@ -446,12 +443,8 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
         assert all(v == pytest.approx(share, abs=0.01) for v in entry["kernel_sparsity"].values())
         assert rows[f"pruned_{name}"]["parameters"] == rows["trained"]["parameters"]
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
-    done = subprocess.run(
-        [*words, "--quantize_folder", str(first), "--quantization", "float16",
-         "--output", str(second)],
-        cwd=root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    more = ["--quantize_folder", str(first), "--quantization", "float16"]
+    assert main([*words, *more, "--output", str(second)]) == 0
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
     again = {row["variant"]: row for row in read_results(second)}
     assert set(again) == {f"quantized_{n}float16" for n in ("", "pruned_50_", "pruned_98.4_")}
@@ -467,18 +460,18 @@ def test_magnitude_pruning_and_an_earlier_run_quantized(
 
 @pytest.mark.slow
 def test_what_cannot_be_pruned_is_said_and_the_run_goes_on(
-    scene: Path, root: Path, tmp_path: Path
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "generate_model.py", "cao", "--dataset", f"{scene}:cube", "--epochs", "1",
+    code = main(
+        ["cao", "--dataset", f"{scene}:cube", "--epochs", "1",
          "--prune", "--prune_start", "99.8", "--prune_increment", "0.05", "--prune_end", "99.9",
-         "--prune_epochs", "0", "--quantize", "--no_report", "--output", str(output)],
-        cwd=root, capture_output=True, text=True, check=False,
+         "--prune_epochs", "0", "--quantize", "--no_report", "--output", str(output)]
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "498 of 499 channels could be removed" in done.stdout
-    assert "Nothing more can be removed" in done.stdout
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "498 of 499 channels could be removed" in said
+    assert "Nothing more can be removed" in said
     variants = [row["variant"] for row in read_results(output)]
     assert variants == ["trained", "pruned_99.8", "quantized_dynamic"]
 
