@@ -162,6 +162,7 @@ def train(
             (Loshchilov and Hutter 2017, arXiv 1608.03983).
         callbacks: more Keras callbacks, for example TF-MOT's pruning step.
         progress: told of every epoch.
+        optimizer: whose steps are taken, at that rate.
         augment: changes each training batch at random; see `hsi.image_sets.augment`.
         objective: what to train for instead, such as `hsi.compress.distill.Distillation`.
         strategy: of several devices or workers, in whose scope the model was made; see

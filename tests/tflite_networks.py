@@ -17,7 +17,6 @@ from hsi.deploy.differentiable.call import Call, Constants
 from hsi.deploy.differentiable.evaluation import evaluate
 from hsi.deploy.differentiable.operators import OPERATORS
 from hsi.errors import ModelError
-from hsi.models.densenet import build as build_densenet
 
 MODES = ("float32", "float16", "dynamic", "int8", "int16x8")
 
@@ -108,11 +107,8 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
     from tf_keras import layers
 
     shape = {"cao": (5, 5, 200), "cao_pooled": (9, 9, 60)}.get(name, (32, 32, 3))
-    if name in ("cao", "cao_pooled", "vgg"):
+    if name in ("cao", "cao_pooled", "vgg", "densenet"):
         model = narrow(name, shape, 9, seed=1)
-    elif name == "densenet":
-        keras.utils.set_random_seed(1)
-        model = build_densenet(shape, 9, steps=2)
     elif name == "conv3d":
         shape = (5, 5, 40)
         inputs = keras.Input(shape)
@@ -122,9 +118,6 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
         x = layers.Flatten()(layers.Conv3D(16, 3, activation="relu")(x))
         x = layers.Dense(32, activation="relu")(x)
         model = keras.Model(inputs, layers.Dense(9, activation="softmax")(x), name=name)
-    elif name == "inverted_residuals":
-        keras.utils.set_random_seed(1)
-        model = inverted_residuals(shape)
     else:
         keras.utils.set_random_seed(1)
         family = {"mobilenetv2": "MobileNetV2", "densenet169": "DenseNet169"}[name]
@@ -139,33 +132,6 @@ def grown(name: str) -> tuple[Any, tuple[int, ...]]:
         norm.gamma.assign(rng.uniform(0.9, 1.1, norm.gamma.shape))
         norm.beta.assign(rng.normal(0, 0.2, norm.beta.shape))
     return model, shape
-
-
-def inverted_residuals(shape: tuple[int, int, int]) -> Any:
-    """The layers of MobileNetV2, but one block with a step and one with a sum.
-
-    Of over 1,024 weights each, which is what the converter's dynamic form begins at.
-    """
-    import tf_keras as keras
-    from tf_keras import layers
-
-    def normed(x: Any, layer: Any) -> Any:
-        return layers.BatchNormalization()(layer(x))
-
-    inputs = keras.Input(shape)
-    padded = layers.ZeroPadding2D(((0, 1), (0, 1)))(inputs)
-    first = layers.Conv2D(40, 3, strides=2, padding="valid", use_bias=False)
-    x = layers.ReLU(6.0)(normed(padded, first))
-    for strides in (2, 1):
-        wide = layers.ReLU(6.0)(normed(x, layers.Conv2D(120, 1, use_bias=False)))
-        wide = layers.ZeroPadding2D(((0, 1), (0, 1)))(wide) if strides == 2 else wide
-        padding = "valid" if strides == 2 else "same"
-        deep = layers.DepthwiseConv2D(3, strides=strides, padding=padding, use_bias=False)
-        wide = layers.ReLU(6.0)(normed(wide, deep))
-        narrowed = normed(wide, layers.Conv2D(16, 1, use_bias=False))
-        x = narrowed if strides == 2 else layers.Add()([x, narrowed])
-    x = layers.GlobalAveragePooling2D()(layers.ReLU(6.0)(normed(x, layers.Conv2D(80, 1))))
-    return keras.Model(inputs, layers.Dense(9, activation="softmax")(x))
 
 
 def check_network(name: str, folder: Path, *, modes: Sequence[str] = MODES) -> None:
