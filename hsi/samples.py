@@ -115,8 +115,14 @@ class Samples:
 
     @property
     def clipped(self) -> int:
-        """Values of the scene outside the clipping bounds."""
-        return bands.count_clipped(self.preparation, self.scene.cube)
+        """Values of the scene outside the clipping bounds, but for those that filled pixels."""
+        cube, empty = self.scene.cube, self.scene.no_data
+        total = bands.count_clipped(self.preparation, cube)
+        return (
+            total
+            if empty is None
+            else total - bands.count_clipped(self.preparation, cube[empty][None])
+        )
 
     def save_preparation(self, path: Path) -> None:
         """Write it as .npz; `hsi.bands.load` reads it."""

@@ -168,13 +168,13 @@ class Scene:
     def fill_no_data(self, spectrum: np.ndarray) -> Scene:
         """The same scene with this spectrum, (bands,), in every pixel without data.
 
-        Of whole-numbered cubes it is rounded. The patches of their neighbours hold it then.
+        The patches of their neighbours hold it then. A cube of whole numbers becomes one of
+        floats, since the spectrum need be neither whole nor positive.
         """
         if self.no_data is None:
             return self
-        cube = np.array(self.cube)
-        whole = cube.dtype.kind in "iu"
-        cube[self.no_data] = (np.rint(spectrum) if whole else spectrum).astype(cube.dtype)
+        cube = np.array(self.cube, np.result_type(self.cube, np.float32))
+        cube[self.no_data] = spectrum
         return replace(self, cube=cube)
 
     def sensor_bands(self) -> np.ndarray:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from hsi import bands
+from hsi.classify.tiles import Input
 from hsi.cli.generate import main, parse
 from hsi.cli.options import band_numbers
 from hsi.errors import SettingsError
 from hsi.georeference import Georeference, utm_wkt
+from hsi.patches import Strip
 from hsi.readers.bad_bands import bands_to_drop, water_bands
 from hsi.readers.choose import range_text
 from hsi.samples import Samples, open_samples, open_selected_scene
@@ -191,17 +193,38 @@ def test_pixels_without_data_are_in_no_split_and_no_fit(
     assert found.clipped == clean.clipped
 
 
-def test_patches_hold_the_training_mean_where_there_is_no_data(tmp_path: Path) -> None:
-    """Which is 0 after standardisation, to the rounding of whole numbers; nothing else changes."""
-    for dtype, near in (("float32", 1e-5), ("int16", 0.05)):
-        cube = some_cube(dtype)
-        cube[:4] = NO_DATA
-        found = samples_of(write(tmp_path, cube, no_data=NO_DATA))
-        prepared = bands.apply(found.preparation, found.scene.cube)
-        assert np.abs(prepared[:4]).max() < near
-        np.testing.assert_array_equal(found.scene.cube[4:], cube[4:])
-        patch = found.patches.gather(np.array([5 * COLS + 12]))[0]  # reaches rows 3 to 7
-        np.testing.assert_array_equal(patch, prepared[3:8, 10:15])
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_patches_hold_the_training_mean_where_there_is_no_data(tmp_path: Path, dtype: str) -> None:
+    """Which is 0 after standardisation; nothing else changes."""
+    cube = some_cube(dtype)
+    cube[:4] = NO_DATA
+    found = samples_of(write(tmp_path, cube, no_data=NO_DATA))
+    prepared = bands.apply(found.preparation, found.scene.cube)
+    assert np.abs(prepared[:4]).max() < 1e-5
+    np.testing.assert_array_equal(found.scene.cube[4:], cube[4:])
+    patch = found.patches.gather(np.array([5 * COLS + 12]))[0]  # reaches rows 3 to 7
+    np.testing.assert_array_equal(patch, prepared[3:8, 10:15])
+
+
+@pytest.mark.parametrize("words", ["", "--band_selection NMF --components 3", "--scaling minmax"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32"])
+def test_a_map_is_made_of_the_patches_of_the_training(
+    tmp_path: Path, dtype: str, words: str
+) -> None:
+    """Also beside pixels without data, where what fills them is below 0, or between two counts."""
+    cube = np.clip(some_cube() / 20, 1, 255)
+    cube[..., 0] = np.random.default_rng(2).integers(1, 60, (ROWS, COLS))  # under NMF from -4
+    cube = cube.astype(dtype)
+    cube[10:14, 5] = 0
+    found = samples_of([*write(tmp_path, cube, no_data=0), *words.split()])
+    fitted, every = found.preparation, np.arange(ROWS * COLS)
+    assert "NMF" not in words or fitted.offset.min() < 0
+    shown = Input((ROWS, COLS), np.arange(BANDS), fitted, 5, fitted.offset, no_data=0)
+    patches, valid = shown.patches(cube, Strip(0, 0, ROWS, COLS))
+    assert np.argwhere(~valid).tolist() == [[row, 5] for row in range(10, 14)]
+    np.testing.assert_allclose(patches.gather(every), found.patches.gather(every), atol=1e-5)
+    outside = (cube < fitted.low) | (cube > fitted.high)
+    assert found.clipped == np.count_nonzero(outside[valid])
 
 
 def test_zero_as_no_data_must_fill_every_band(tmp_path: Path) -> None:
