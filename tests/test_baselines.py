@@ -75,6 +75,19 @@ def test_a_search_takes_one_of_the_grid_and_says_which():
     assert facts["folds"] == 2
 
 
+@pytest.mark.parametrize("counts", [(1, 1), (1, 1, 1), (20, 1)])
+@pytest.mark.parametrize("name", ["knn", "svm_grid"])
+def test_too_few_samples_to_search_by(name, counts):
+    """Two folds would train on one class, or could not be made."""
+    inputs, _ = samples(sum(counts), (1, 2), seed=0)
+    classes = np.repeat(np.arange(len(counts)), counts)
+    fitted, facts = fit(name, inputs, classes, total=TOTAL, seed=0)
+    plain = {"n_neighbors": 1} if name == "knn" else {"C": 1.0, "gamma": "scale"}
+    assert facts == {**plain, "folds": 0}
+    wanted = reference(name, facts).fit(inputs[:, 0, 0], classes).predict(inputs[:, 0, 0])
+    np.testing.assert_array_equal(fitted(inputs).argmax(axis=1), wanted)
+
+
 def test_costs_are_those_of_the_arrays():
     inputs, classes = samples(40, (1, 2, 4), seed=0)
     knn, _ = fit("knn", inputs, classes, total=TOTAL, seed=0)

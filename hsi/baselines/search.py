@@ -17,6 +17,7 @@ def best_of(
     inputs: np.ndarray,
     classes: np.ndarray,
     *,
+    otherwise: Mapping[str, Any],
     seed: int,
 ) -> tuple[Any, dict[str, Any]]:
     """The estimator fitted with the settings of the highest mean accuracy; and these.
@@ -26,10 +27,16 @@ def best_of(
 
     Args:
         inputs: (n, values); classes: (n,).
+        otherwise: settings that are taken, in 0 folds, where nothing can be compared: each fold has
+            to leave two classes to train on, and these a sample to be asked about.
     """
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    folds = int(min(max(2, np.bincount(classes).min()), FOLDS))
+    counts = np.unique(classes, return_counts=True)[1]
+    if np.count_nonzero(counts >= 2) < 2:
+        estimator.set_params(**otherwise).fit(inputs, classes)
+        return estimator, {**otherwise, "folds": 0}
+    folds = int(min(max(2, counts.min()), FOLDS))
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     search = GridSearchCV(estimator, dict(grid), cv=parts)
     with warnings.catch_warnings():  # a class of one sample is in one fold: no fault of the user's

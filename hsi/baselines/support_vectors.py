@@ -28,7 +28,8 @@ def fit(
     from sklearn.svm import SVC
 
     if searched:
-        machine, facts = best_of(SVC(), GRID, inputs, classes, seed=seed)
+        plain = {"C": 1.0, "gamma": "scale"}
+        machine, facts = best_of(SVC(), GRID, inputs, classes, otherwise=plain, seed=seed)
     else:
         machine = SVC().fit(inputs, classes)
         facts = {"C": machine.C, "gamma": machine.gamma}

@@ -58,6 +58,9 @@ def fit_baseline(job: Job) -> None:
     start = time.perf_counter()
     baseline, facts = fit(name, inputs, part.classes, total=job.classes, seed=job.settings.seed)
     seconds = time.perf_counter() - start
+    if facts.get("folds") == 0:
+        chosen = ", ".join(f"{key} {value}" for key, value in facts.items() if key != "folds")
+        job.say(f"Too few training samples to choose settings by; {name} has {chosen}.")
     save(baseline, job.reference)
     row = {
         "parameters": baseline.parameters,
