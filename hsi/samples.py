@@ -84,8 +84,7 @@ class Samples:
     @property
     def division(self) -> dict[str, np.ndarray]:
         """The masks."""
-        split = self.split
-        return {"train": split.train, "validation": split.validation, "test": split.test}
+        return self.split.masks
 
     @property
     def note(self) -> str:

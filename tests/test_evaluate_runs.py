@@ -23,7 +23,7 @@ from hsi.pipeline.job import samples_of
 from hsi.runs import open_run
 from tests.test_generate import make_scene, one_line_error
 
-TIMES = ("training_seconds", "training_seconds_sd", "map_seconds", "map_seconds_sd")
+TIMES = ("training_seconds", "map_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +259,30 @@ def test_given_maps_that_changed_are_no_part_of_one_table(scene, maps, tmp_path,
     assert not run(asked(scene, **way | changes), folder, resume=True).missing
 
 
+def test_a_scene_that_changed_is_refused_before_anything_is_run(scene, tmp_path, monkeypatch):
+    stored = {k: v for k, v in scipy.io.loadmat(scene).items() if not k.startswith("__")}
+    here = tmp_path / "field.mat"
+    scipy.io.savemat(here, stored)
+    way = {"seeds": 1, "splits": ("random",)}
+    run(asked(here, networks=("sgd",), **way), tmp_path / "out")
+    stored["cube"][0, 0, 0] += 1
+    scipy.io.savemat(here, stored)
+    monkeypatch.setattr(running, "run_cells", lambda *_, **__: pytest.fail("ran"))
+    with pytest.raises(DataError, match=r"expected the data that cell model-sgd.* bring back"):
+        run(asked(here, **way), tmp_path / "out", resume=True)
+
+
+def test_models_of_finished_cells_are_dropped_as_well(scene, tmp_path):
+    wanted = asked(scene, networks=("sgd",), seeds=1, splits=("random",))
+    run(wanted, tmp_path)
+    assert len(list(tmp_path.glob("cells/*/*.npz"))) == 4  # a model, its input, split and answers
+    before = rows(tmp_path / "cells.csv", without=())
+    run(wanted, tmp_path, resume=True, drop_models=True)
+    assert not list(tmp_path.glob("cells/*/trained_model.npz"))
+    assert len(list(tmp_path.glob("cells/*/*.npz"))) == 3
+    assert rows(tmp_path / "cells.csv", without=()) == before
+
+
 def test_cells_that_were_mixed_before_are_found_when_they_are_read(scene, maps, tmp_path):
     way = {"seeds": 1, "splits": ("given",), "maps": {"train_labels": f"{maps}:train"}}
     run(asked(scene, **way), tmp_path / "out")
@@ -363,6 +387,17 @@ def test_help_and_bad_arguments_load_no_tensorflow():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
     assert "Did you mean 'hu'" in done.stderr
+
+
+def test_baselines_load_no_tensorflow(scene, tmp_path):
+    words = ["svm", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels", "--seeds", "1"]
+    words += ["--splits", "random", "--output", str(tmp_path / "out")]
+    code = (
+        f"import sys\nfrom hsi.cli import main\nassert main(['evaluate', *{words}]) == 0\n"
+        "print(sorted({'tensorflow', 'tf_keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 @pytest.mark.slow

@@ -308,6 +308,20 @@ def test_decay_takes_its_share_of_every_weight():
     np.testing.assert_allclose(weight.numpy(), [2 * (1 - 0.05)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("slope", [1e-4, 1.0])
+def test_adagrad_divides_by_the_root_of_all_squares_so_far(slope):
+    """As it is defined, from 0 on, with decay; so the first step of any slope is the rate."""
+    weight = keras.backend.variable([1.0])
+    made, own = FIELD["he"].optimizer.make(0.01), FIELD["he"].optimizer
+    expected, squares = 1.0, 0.0
+    for step in range(4):
+        slopes = slope * (step + 1)
+        made.apply_gradients([(tf.constant([slopes]), weight)])
+        squares += slopes**2
+        expected = expected * (1 - 0.01 * own.weight_decay) - 0.01 * slopes / squares**0.5
+        np.testing.assert_allclose(weight.numpy(), [expected], rtol=1e-5)
+
+
 def test_training_takes_the_steps_of_the_networks_own_optimiser():
     """One batch, one epoch: w - rate x slope."""
     keras.utils.set_random_seed(0)

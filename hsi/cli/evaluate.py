@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,28 +133,50 @@ def _print(evaluation: Evaluation) -> None:
 
 
 def print_table(table: PaperTable) -> None:
-    """The table of the paper on the terminal, one under the other where it is wide."""
+    """The table of the paper on the terminal: groups, and what does not fit beside the rest of its
+    group, one under the other."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=170)
-    first = 0
-    for title, span in table.groups:
-        places = list(range(first, first + span))
-        first += span
+    lines = [table.heads, *([_cell(entry) for entry in row] for row in table.rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(table.heads))]
+    for title, places in _parts(table.groups, widths, console.width):
         shown: Any = Table(title=title or None)
-        for place in dict.fromkeys((0, *places)):
+        for place in places:
             justify = "right" if place else "left"
             shown.add_column(table.heads[place], justify=justify, no_wrap=True)
-        for row in table.rows:
-            shown.add_row(*(Text(_cell(row[place])) for place in dict.fromkeys((0, *places))))
-        console.print(shown)
+        for line in lines[1:]:
+            shown.add_row(*(line[place] for place in places))
+        console.print(shown, markup=False)
     console.print(table.caption, markup=False, highlight=False)
     for note in table.notes:
         console.print(f"Note: {note}", markup=False, highlight=False)
+
+
+def _parts(
+    groups: Sequence[tuple[str, int]], widths: Sequence[int], room: int
+) -> Iterator[tuple[str, list[int]]]:
+    """Title and columns of tables that are at most `room` letters wide; all begin with the first.
+
+    Args:
+        groups: of the paper's table.
+        widths: of each column in letters, without its borders.
+    """
+    around = 3  # a border and two spaces
+    first = 0
+    for title, span in groups:
+        places, taken = [0], widths[0] + around + 1
+        for place in range(max(first, 1), first + span):
+            if len(places) > 1 and taken + widths[place] + around > room:
+                yield title, places
+                places, taken = [0], widths[0] + around + 1
+            places.append(place)
+            taken += widths[place] + around
+        first += span
+        yield title, places
 
 
 def _cell(entry: Entry) -> str:

@@ -68,15 +68,15 @@ def run_evaluation(
         say: told of every cell.
 
     Raises:
-        DataError: bad data, or label maps that changed since cells were run, found before anything
-            is run; or no cell could be run.
+        DataError: bad data, or a scene or label maps that changed since cells were run, found
+            before anything is run; or no cell could be run.
         OutputError: the folder holds something and `resume` is not set.
         SettingsError: settings that no run can have, other ones than the folder was begun with, or
             minutes that are no time.
     """
     from hsi.evaluate.files import write_evaluation
     from hsi.evaluate.results import read_results
-    from hsi.evaluate.running import is_finished, placed, run_cells
+    from hsi.evaluate.running import drop_model, is_finished, placed, run_cells
 
     _check_minutes(minutes)
     if not resume and _holds_results(folder):
@@ -92,6 +92,8 @@ def run_evaluation(
     missing = {cell.name: named[cell.network] for cell in waiting if cell.network in named}
     asked = [cell for cell in waiting if cell.name not in missing]
     finished = [cell for cell in cells if cell not in waiting]
+    for cell in finished if drop_models else ():
+        drop_model(cell)
     missing |= _untestable(protocol, asked, finished, say)
     able = [cell for cell in waiting if cell.name not in missing]
     # Where time runs out in a network, its splits shall have been run from the same seeds.

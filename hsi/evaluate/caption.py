@@ -146,8 +146,9 @@ def _common(cells: Sequence[Facts]) -> list[str]:
 
 def _tests() -> list[str]:
     return [
-        f"{TEST}. As best: seeds in which a network cannot be told apart (p of {LEVEL:g} or more) "
-        "from that of the highest mean OA, of the seeds tested. Bold: the best mean of a column."
+        f"{TEST}. As best: seeds in which a network is not significantly worse (p of {LEVEL:g} or "
+        "more, or right alone on more pixels) than that of the highest mean OA, on common pixels "
+        "where it is given, of the seeds tested. Bold: the best mean of a column."
     ]
 
 

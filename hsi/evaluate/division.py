@@ -1,4 +1,4 @@
-"""Which pixels cells train and test on: what must agree for them to be compared.
+"""What cells run on, and which pixels train and test: what must agree for them to be compared.
 
 Settings name the files of given label maps, not what is in them: a map that changed between two
 calls of `--resume` would put networks side by side that were tested on other pixels.
@@ -17,6 +17,7 @@ import numpy as np
 from hsi.errors import DataError
 from hsi.evaluate.protocol import GIVEN, EvaluationCell
 from hsi.pipeline.job import SPLIT
+from hsi.runs import open_run
 
 Division = Mapping[str, str]
 """Part ("training" with validation, "test") -> hash of its pixels."""
@@ -44,13 +45,45 @@ def stored_division(cell: EvaluationCell) -> Division:
         raise DataError(f"{path}: damaged; delete its folder and go on with --resume.") from error
 
 
+def stored_data(cell: EvaluationCell) -> str:
+    """The hash of the data of a finished cell, from its run folder."""
+    return str(open_run(Path(cell.settings.output or "")).record["data"]["sha256"])
+
+
+def check_same_data(cells: Iterable[EvaluationCell], *, now: str | None = None) -> None:
+    """Whether finished cells ran on the same data, and on that which others are about to.
+
+    Args:
+        now: hash of the data as it is.
+
+    Raises:
+        DataError: they did not.
+    """
+    by_hash: dict[str, EvaluationCell] = {}
+    for cell in cells:
+        by_hash.setdefault(stored_data(cell), cell)
+    if len(by_hash) > 1:
+        first, other = list(by_hash.values())[:2]
+        raise DataError(
+            f"cells {first.name} and {other.name}: ran on data that is not the same; delete the "
+            f"folders of one kind, such as {other.settings.output}, or choose a new --output."
+        )
+    if by_hash and now is not None and now not in by_hash:
+        (known, cell), *_ = by_hash.items()
+        raise DataError(
+            f"{cell.settings.dataset}: expected the data that cell {cell.name} ran on (sha256 "
+            f"{known[:12]}), got other data ({now[:12]}); bring back the former, or choose a new "
+            "--output."
+        )
+
+
 def place_of(cell: EvaluationCell) -> Place:
     """Cells of one place have the same division; those of given maps have it from every seed."""
     patch = cell.settings.patch_size or cell.settings.network.patch_size
     return cell.split, cell.amount, cell.seed, patch
 
 
-def check_same_division(found: Iterable[tuple[EvaluationCell, Division]]) -> None:
+def check_comparable(found: Iterable[tuple[EvaluationCell, Division]]) -> None:
     """Whether cells have one division that differ in the network alone, or take given maps.
 
     Raises:

@@ -13,7 +13,7 @@ from hsi.evaluate.pairs import TEST, like_the_best, pair_tests
 from hsi.evaluate.paper import PaperTable, paper_table
 from hsi.evaluate.protocol import GIVEN, EvaluationCell, Protocol, cells_of
 from hsi.evaluate.results import Result
-from hsi.evaluate.seeds import AVERAGED, averages, recalls, with_common
+from hsi.evaluate.seeds import AVERAGED, TIMES, averages, recalls, with_common
 from hsi.evaluate.writers import latex, markdown
 from hsi.files import write_json, write_text
 from hsi.results import write_rows
@@ -25,7 +25,7 @@ CELL_COLUMNS = (
 )  # fmt: skip
 LINE_COLUMNS = (
     "network", "split", "amount", "runs", "patch_size",
-    *(name for column in AVERAGED for name in (column, f"{column}_sd")),
+    *(name for column in AVERAGED for name in (column, f"{column}_sd")), *TIMES,
     "as_best", "compared",
 )  # fmt: skip
 APART = (
@@ -204,7 +204,7 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 def _alike(
     line: Mapping[str, Any], likeness: Mapping[tuple[str, str, float], tuple[int, int] | None]
 ) -> dict[str, Any]:
-    """Seeds in which a network is like the best, of those compared; the best itself has none."""
+    """Seeds in which a network is as good as the best, of those compared; the best has none."""
     found = likeness[line["network"], line["split"], line["amount"]]
     return {"as_best": found and found[0], "compared": found and found[1]}
 

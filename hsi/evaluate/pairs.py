@@ -31,11 +31,11 @@ def pair_tests(results: Sequence[Result]) -> list[Row]:
 
     Where no pixel tests in both, `p` and `p_holm` are None and the pair is no test.
     """
-    places: dict[tuple[str, float, int], list[Result]] = {}
+    draws: dict[tuple[str, float, int], list[Result]] = {}
     for result in results:
-        places.setdefault(result.place, []).append(result)
+        draws.setdefault(result.draw, []).append(result)
     rows: list[Row] = []
-    for group in places.values():
+    for group in draws.values():
         found = [_test(one, other) for one, other in combinations(group, 2)]
         tested = [row for row in found if row["p"] is not None]
         for row, adjusted in zip(tested, holm(np.array([r["p"] for r in tested])), strict=True):
@@ -47,7 +47,7 @@ def pair_tests(results: Sequence[Result]) -> list[Row]:
 def _test(one: Result, other: Result) -> Row:
     both = np.intersect1d(one.answers.pixels, other.answers.pixels)
     first, second = one.answers.at(both).right, other.answers.at(both).right
-    split, amount, seed = one.place
+    split, amount, seed = one.draw
     return {
         "split": split,
         "amount": amount,
@@ -65,25 +65,34 @@ def _test(one: Result, other: Result) -> Row:
 def like_the_best(
     lines: Sequence[Mapping[str, Any]], pairs: Sequence[Row], *, seeds: int
 ) -> dict[tuple[str, str, float], tuple[int, int] | None]:
-    """In how many seeds a network cannot be told apart from the one of the highest mean OA.
+    """In how many seeds a network is not significantly worse than the one of the highest mean OA.
 
     Returns:
-        (network, split, amount) -> (seeds with p_holm >= 0.05, seeds tested); None for the best
-        itself, which is looked for among the networks that have all seeds, where there are any.
+        (network, split, amount) -> (seeds where p_holm >= 0.05 or the network alone is right on
+        more pixels than the best alone, seeds tested); None for the best itself. That is looked for
+        among the networks that have all seeds, where there are any, and by OA on common pixels,
+        which the tests are of, where these networks have it.
     """
     found: dict[tuple[str, str, float], tuple[int, int] | None] = {}
     for split, amount in dict.fromkeys((line["split"], line["amount"]) for line in lines):
         group = [x for x in lines if (x["split"], x["amount"]) == (split, amount)]
         whole = [line for line in group if len(line["seeds"]) == seeds] or group
-        best = max(whole, key=lambda line: line["oa"])["network"]
+        shared = all(line["oa_common"] is not None for line in whole)
+        best = max(whole, key=lambda line: line["oa_common" if shared else "oa"])["network"]
         for line in group:
             name = line["network"]
             tested = [
-                row["p_holm"] for row in pairs
+                row for row in pairs
                 if (row["split"], row["amount"]) == (split, amount)
                 and {row["first"], row["other"]} == {name, best}
                 and row["p_holm"] is not None
             ]  # fmt: skip
-            alike = sum(p >= LEVEL for p in tested)
-            found[name, split, amount] = None if name == best else (alike, len(tested))
+            as_good = sum(row["p_holm"] >= LEVEL or _ahead(row, name) for row in tested)
+            found[name, split, amount] = None if name == best else (as_good, len(tested))
     return found
+
+
+def _ahead(row: Row, name: str) -> bool:
+    """Whether this network of a pair is right alone on more pixels than the other."""
+    more = row["only_first"] - row["only_other"]
+    return bool(more > 0 if row["first"] == name else more < 0)

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hsi.errors import DataError
-from hsi.evaluate.division import check_same_division, stored_division
+from hsi.evaluate.division import check_comparable, check_same_data, stored_division
 from hsi.evaluate.protocol import EvaluationCell
 from hsi.evaluate.running import MEASURED, PREDICTIONS
 from hsi.metrics import accuracy, f1_scores, macro_f1
@@ -61,8 +61,8 @@ class Result:
     answers: Answers
 
     @property
-    def place(self) -> tuple[str, float, int]:
-        """Split, amount and seed: cells of one place can be compared pixel by pixel."""
+    def draw(self) -> tuple[str, float, int]:
+        """Split, amount and seed: cells of one draw can be compared pixel by pixel."""
         return self.cell.split, self.cell.amount, self.cell.seed
 
     @property
@@ -121,14 +121,10 @@ def read_results(cells: Iterable[EvaluationCell]) -> list[Result]:
         DataError: cells on data or on a division of the pixels that is not the same, or a damaged
             file.
     """
+    cells = list(cells)
+    check_same_data(cells)
     results = [_read(cell) for cell in cells]
-    hashes = {result.record["data"]["sha256"]: result.cell.name for result in results}
-    if len(hashes) > 1:
-        raise DataError(
-            f"cells {' and '.join(hashes.values())}: ran on data that is not the same; choose a "
-            "new --output."
-        )
-    check_same_division((result.cell, stored_division(result.cell)) for result in results)
+    check_comparable((result.cell, stored_division(result.cell)) for result in results)
     return results
 
 

@@ -147,7 +147,14 @@ def _train_and_measure(cell: EvaluationCell, say: Say, *, drop_models: bool) -> 
         train_model(job)
     _measure(job)
     if drop_models:
-        job.reference.unlink(missing_ok=True)
+        drop_model(cell)
+
+
+def drop_model(cell: EvaluationCell) -> None:
+    """Delete the model file of a finished cell; its answers are kept."""
+    run = open_run(Path(cell.settings.output or ""))
+    for name in run.record["variants"]:
+        run.path(name).unlink(missing_ok=True)
 
 
 @cache

@@ -15,12 +15,12 @@ Facts = Mapping[str, Any]
 
 AVERAGED = (
     "oa", "aa", "kappa", "f1", "oa_common", "leakage", "training", "test", "parameters", "macs",
-    "epochs", "training_seconds", "map_seconds",
+    "epochs",
 )  # fmt: skip
 """Means over seeds are taken of these; `<name>_sd` is the standard deviation."""
 
 TIMES = ("training_seconds", "map_seconds")
-"""Of these the median: one cell in which the machine did something else, or slept, is no time."""
+"""Of these medians: one cell in which the machine did something else, or slept, is no time."""
 
 
 def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -33,16 +33,16 @@ def with_common(results: Sequence[Result]) -> list[dict[str, Any]]:
     """
     networks: dict[tuple[str, float], set[str]] = {}
     for result in results:
-        networks.setdefault(result.place[:2], set()).add(result.cell.network)
-    places: dict[tuple[str, float, int], list[Result]] = {}
+        networks.setdefault(result.draw[:2], set()).add(result.cell.network)
+    draws: dict[tuple[str, float, int], list[Result]] = {}
     for result in results:
-        places.setdefault(result.place, []).append(result)
-    shared = {place: common_pixels(group) for place, group in places.items()}
+        draws.setdefault(result.draw, []).append(result)
+    shared = {draw: common_pixels(group) for draw, group in draws.items()}
     found = []
     for result in results:
-        pixels = shared[result.place]
+        pixels = shared[result.draw]
         there = result.answers.at(pixels)
-        whole = len(places[result.place]) == len(networks[result.place[:2]])
+        whole = len(draws[result.draw]) == len(networks[result.draw[:2]])
         value = (
             100 * accuracy(there.truth, there.predicted, result.classes).oa
             if whole and len(pixels)
@@ -64,10 +64,15 @@ def averages(cells: Iterable[Facts]) -> list[dict[str, Any]]:
     A value that is missing in a cell is left out; the standard deviation (n - 1 below) of one
     value is None, which is not 0.
     """
-    groups: dict[tuple[Any, ...], list[Facts]] = {}
+    return [_line(place, group) for place, group in _grouped(cells).items()]
+
+
+def _grouped(cells: Iterable[Facts]) -> dict[tuple[str, str, float], list[Facts]]:
+    """The cells of each network, split and amount: one a seed."""
+    groups: dict[tuple[str, str, float], list[Facts]] = {}
     for cell in cells:
         groups.setdefault((cell["network"], cell["split"], cell["amount"]), []).append(cell)
-    return [_line(place, group) for place, group in groups.items()]
+    return groups
 
 
 def _line(place: tuple[Any, ...], group: Sequence[Facts]) -> dict[str, Any]:
@@ -98,11 +103,8 @@ def recalls(cells: Sequence[Facts], classes: Sequence[Mapping[str, Any]]) -> lis
     Args:
         classes: `index`, `number` and `name` of each, as in `run.json`.
     """
-    groups: dict[tuple[Any, ...], list[Facts]] = {}
-    for cell in cells:
-        groups.setdefault((cell["network"], cell["split"], cell["amount"]), []).append(cell)
     rows = []
-    for (network, split, amount), group in groups.items():
+    for (network, split, amount), group in _grouped(cells).items():
         for known in classes:
             row = {"network": network, "split": split, "amount": amount}
             row |= {"class": known["number"], "name": known["name"]}

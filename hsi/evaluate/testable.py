@@ -10,7 +10,8 @@ import numpy as np
 from hsi.evaluate.division import (
     Division,
     Place,
-    check_same_division,
+    check_comparable,
+    check_same_data,
     division_of,
     place_of,
     stored_division,
@@ -43,8 +44,9 @@ def untestable(
 
     Raises:
         DataError, SettingsError: the scene cannot be split like that for any network.
-        DataError: finished cells were run on another division of the pixels.
+        DataError: finished cells were run on other data or another division of the pixels.
     """
+    check_same_data(finished, now=scene.sha256)
     place: dict[str, Any] = {"shape": scene.cube.shape, "georeference": scene.georeference}
     maps = {name: read_labels(spec, **place, say=say).array for name, spec in protocol.maps.items()}
     known: dict[Place, str] = {}
@@ -59,8 +61,8 @@ def untestable(
         if not known[key]:
             split = _split(scene, cell.settings, key[-1], used)
             known[key] = _missing(split)
-            divisions.append((cell, division_of(_masks(split))))
-    check_same_division(divisions)
+            divisions.append((cell, division_of(split.masks)))
+    check_comparable(divisions)
     return {cell.name: known[place_of(cell)] for cell in cells if known[place_of(cell)]}
 
 
@@ -81,10 +83,6 @@ def _split(scene: Scene, settings: Settings, patch: int, maps: Maps) -> Split:
         train_labels=maps.get("train_labels"),
         test_labels=maps.get("test_labels"),
     )
-
-
-def _masks(split: Split) -> dict[str, np.ndarray]:
-    return {"train": split.train, "validation": split.validation, "test": split.test}
 
 
 def _missing(split: Split) -> str:

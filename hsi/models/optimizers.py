@@ -19,6 +19,11 @@ OPTIMIZERS: dict[str, str] = {
 }
 """Name -> its class in `tf_keras.optimizers`."""
 
+FROM_NOTHING = {"initial_accumulator_value": 0.0, "epsilon": 1e-20}
+"""Adagrad as Duchi et al. 2011 define it and networks of the field were trained with it: sums of
+squares begin at 0. Keras begins at 0.1, which makes steps of small gradients many times shorter.
+Its epsilon is under the root."""
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -46,6 +51,7 @@ class Optimizer:
             keras.optimizers, OPTIMIZERS[one_of(self.name, OPTIMIZERS, what="optimizer")]
         )
         options = {"momentum": self.momentum} if self.momentum else {}
+        options |= FROM_NOTHING if self.name == "adagrad" else {}
         return kind(learning_rate, weight_decay=self.weight_decay or None, **options)
 
     def __str__(self) -> str:

@@ -162,10 +162,12 @@ def _check_teacher(teacher: Variant, samples: AnySamples) -> None:
 
 def _macs(network: Any) -> int:
     """Multiply-adds of a network for one sample; 0 where they cannot be counted."""
+    if not getattr(network, "_is_graph_network", False):
+        return 0  # before TensorFlow is loaded for a baseline, which does without
     from hsi.compress.cost import macs
 
     try:
-        return macs(network) if getattr(network, "_is_graph_network", False) else 0
+        return macs(network)
     except ModelError:  # of free sizes
         return 0
 

@@ -41,6 +41,11 @@ class Split:
     notes: tuple[str, ...] = ()
 
     @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """By the names of the parts."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
     def leakage(self) -> float:
         """Share of test pixels, 0..1, whose own patch holds a training pixel; exact."""
         tests = np.count_nonzero(self.test)
