@@ -431,11 +431,38 @@ def test_variants_of_other_scalings_are_explained_in_counts_from_one_baseline(lo
         assert list(network.baseline_of("integrated_gradient")) == ["baseline"]
         assert network.baseline_of("gradient") == {}
     assert "explained in the counts of the sensor" in found.notes[0]
+    assert "nothing there is where scaled bands are zero" in found.notes[1]
     found, spaces, compared = looked([scaled(), scaled()])
     assert spaces[4:] == ["bands"] * 2
     assert compared[1][0].nothing is None
     assert compared[1][0].baseline_of("integrated_gradient") == {}
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_files_of_counts_begin_where_the_scaled_bands_of_their_run_are_zero(
+    looked, scaling, beside
+):
+    """First or alone: what they hold is known from their run."""
+    from dataclasses import replace
+
+    from hsi import bands
+    from hsi.pipeline.job import on_counts
+
+    subject = scaled(scaling)
+    fitted = subject.samples.preparation
+    counts = replace(subject, samples=on_counts(subject.samples))
+    _, spaces, compared = looked([counts, subject if beside else counts])
+    assert spaces == ["counts" if beside else "bands"] * 2
+    for network in compared[0][:2]:
+        prepared = bands.apply(fitted, network.nothing[None, None])
+        np.testing.assert_allclose(prepared, np.zeros_like(prepared), atol=1e-6)
+
+
+def test_counts_that_no_preparation_scales_begin_at_zero(looked):
+    _, _, compared = looked([scaled("none"), scaled("none")])
+    assert [network.nothing for network in compared[0][:2]] == [None, None]
 
 
 def test_what_takes_other_bands_is_left_out_with_a_note(looked):

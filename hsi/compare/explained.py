@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,9 @@ from hsi.samples import Samples
 SAME_SCALE = 0.05
 """How far offsets and scales of one scaling may lie apart, as a share of the scale: a network
 trained on another split has fitted its own."""
+
+ZERO_OF_BANDS = "nothing there is where scaled bands are zero"
+"""What a reader of maps in counts must know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,6 @@ def explained_samples(
         SettingsError: another space.
         ModelError: a network that takes other channels than the preparation gives.
 
-    In counts nothing is where scaled bands are zero, as it is in bands.
     """
     from hsi.explain.prepared import through
 
@@ -93,8 +95,29 @@ def explained_samples(
     elif space == "bands" and fitted.reducer != "none":
         source = Patches(bands.apply(replace(fitted, reducer="none"), samples.scene.cube), size)
     name = name or variant.path.name
-    nothing = fitted.offset if space == "counts" else None
+    nothing = nothing_there([samples], space)
     return Explained(name, score, source.gather(keys), variant.network, behind, nothing)
+
+
+def nothing_there(samples: Iterable[AnySamples | None], space: str) -> np.ndarray | None:
+    """What stands for "nothing there" in the counts of the sensor: where scaled bands are zero.
+
+    A map in counts then shares out what the same map in bands does, and what is held against each
+    other starts from one point: that of the first that does not begin at zero counts anyway.
+
+    Args:
+        samples: of variants in one space.
+        space: "bands", "counts" or "components".
+
+    Returns:
+        (bands,) counts; None where it is zero, as in scaled bands and in components.
+    """
+    for each in samples:
+        if isinstance(each, Samples) and (space == "counts" or each.folded is not None):
+            offset = (each.folded or each.preparation).offset
+            if offset.any():
+                return offset
+    return None
 
 
 def common_space(samples: Sequence[AnySamples | None]) -> str:

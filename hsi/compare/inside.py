@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from hsi.compare.explained import Explained, common_space, explained_samples
+from hsi.compare.explained import (
+    ZERO_OF_BANDS,
+    Explained,
+    common_space,
+    explained_samples,
+    nothing_there,
+)
 from hsi.compare.explanations import (
     CENTRE,
     DEFAULT_METHODS,
@@ -170,7 +176,7 @@ def _side_by_side(
     keys: np.ndarray,
     notes: list[str],
 ) -> tuple[list[Explained], Explained | None]:
-    """All, and the retrained one, in one space and with one "nothing there": the first's."""
+    """All, and the retrained one, in one space and, where they share it, one "nothing there"."""
     everyone, opened = [*subjects], [*variants]
     if retrained is not None:
         everyone.append(retrained)
@@ -186,7 +192,16 @@ def _side_by_side(
         for s, v in zip(everyone, opened, strict=True)
     ]
     first = found[0]
-    found = [replace(n, nothing=first.nothing) if _fits(first, n) else n for n in found]
+    fitting = [_fits(first, network) for network in found]
+    nothing = nothing_there(
+        (s.samples for s, fits in zip(everyone, fitting, strict=True) if fits), space
+    )
+    if nothing is not None:
+        notes.append(f"explanations: in counts {ZERO_OF_BANDS}")
+    found = [
+        replace(network, nothing=nothing) if fits else network
+        for network, fits in zip(found, fitting, strict=True)
+    ]
     return found[: len(subjects)], found[-1] if retrained is not None else None
 
 

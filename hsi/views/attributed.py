@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsi import explain
+from hsi.compare.explained import ZERO_OF_BANDS
 from hsi.errors import SettingsError
 from hsi.explain import METHODS
 from hsi.explain.attribution import Attribution
@@ -36,13 +38,14 @@ class Attributed:
         self._score = opened.own if own else opened.score
         self._subject = opened.subject
         self._own = own
+        self._nothing = None if own else opened.nothing
         self._options: dict[str, dict[str, Any]] = {}
 
     def __call__(self, method: str, inputs: np.ndarray, classes: np.ndarray | None) -> Attribution:
         """Attributions for samples (n, ...) of classes (n,); None explains the predicted ones."""
         if method not in self._options:
             self._options[method] = self.options(method, inputs)
-        return explain.attribute(
+        found = explain.attribute(
             method,
             self._score,
             inputs,
@@ -51,6 +54,9 @@ class Attributed:
             seed=self._request.seed,
             **self._options[method],
         )
+        if self._nothing is None or self._options[method].get("baseline") is not self._nothing:
+            return found
+        return replace(found, notes=(*found.notes, ZERO_OF_BANDS))
 
     def options(self, method: str, inputs: np.ndarray) -> dict[str, Any]:
         """The options of one method that the request names; others keep their defaults."""
@@ -93,6 +99,8 @@ class Attributed:
     def _baseline(self, inputs: np.ndarray) -> Any:
         """What stands for "nothing there"; the mean is that of training samples where known."""
         asked = self._request.baseline
+        if asked in (None, "zero") and self._nothing is not None:
+            return self._nothing
         if asked == "mean" and isinstance(self._subject, ImageSetSubject):
             return self._subject.means(self._request.seed)
         if asked == "mean" and isinstance(self._subject, SceneSubject):

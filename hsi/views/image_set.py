@@ -32,6 +32,7 @@ class ImageSetSubject:
     run: Run | None
     samples: ImageSamples
 
+    space = "bands"
     synthetic = False
     reduced = False
     unit = "channel"
