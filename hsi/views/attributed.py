@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsi import explain
-from hsi.compare.explained import ZERO_OF_BANDS
+from hsi.compare.explained import ZERO_OF_BANDS, training_ranges
 from hsi.errors import SettingsError
 from hsi.explain import METHODS
 from hsi.explain.attribution import Attribution
@@ -90,11 +90,11 @@ class Attributed:
 
     def _ranges(self) -> np.ndarray | None:
         """Of each channel over training samples; of other images over those that are shown."""
-        if isinstance(self._subject, ImageSetSubject):
-            return self._subject.ranges(self._request.seed)
-        if not isinstance(self._subject, SceneSubject):
+        subject = self._subject
+        if not isinstance(subject, SceneSubject | ImageSetSubject):
             return None
-        return channel_ranges(self._patches(), self._subject.samples.part("train").pixels)
+        source = self._patches() if isinstance(subject, SceneSubject) else subject.samples.images
+        return training_ranges(subject.samples, source, seed=self._request.seed)
 
     def _baseline(self, inputs: np.ndarray) -> Any:
         """What stands for "nothing there"; the mean is that of training samples where known."""
@@ -121,16 +121,6 @@ class Attributed:
 
 def _square(side: int | None) -> tuple[int, int] | None:
     return None if side is None else (side, side)
-
-
-def channel_ranges(patches: Patches, pixels: np.ndarray) -> np.ndarray:
-    """(channels,) largest minus smallest value of each channel over the patches of pixels."""
-    low, high = np.float32(np.inf), np.float32(-np.inf)
-    for some in batches(pixels, 256):
-        found = patches.gather(some)
-        low = np.minimum(low, found.min(axis=(0, 1, 2)))
-        high = np.maximum(high, found.max(axis=(0, 1, 2)))
-    return np.asarray(high - low)
 
 
 def channel_means(patches: Patches, pixels: np.ndarray) -> np.ndarray:

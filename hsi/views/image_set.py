@@ -118,10 +118,6 @@ class ImageSetSubject:
         found = self.samples.images.decoded(keys) / 255.0
         return np.broadcast_to(found, (*found.shape[:-1], 3))
 
-    def ranges(self, seed: int) -> np.ndarray:
-        """(channels,) largest minus smallest value over some training images."""
-        return np.ptp(self.samples.calibration(seed=seed), axis=(0, 1, 2))
-
     def means(self, seed: int) -> np.ndarray:
         """(channels,) mean over some training images."""
         found = self.samples.calibration(seed=seed).mean(axis=(0, 1, 2), dtype=np.float64)
