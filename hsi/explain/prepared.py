@@ -92,6 +92,10 @@ class PreparedLayers:
     def unreplaced(self) -> Sequence[str]:
         return self._network.unreplaced
 
+    @property
+    def against_input(self) -> tuple[str, tuple[int, ...]] | None:
+        return self._network.against_input
+
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Logits (n, classes)."""
         return self.forward(inputs)[0]
