@@ -40,12 +40,15 @@ class Samples:
         split: disjoint masks over the scene.
         preparation: fitted on the training pixels.
         patches: of the prepared cube.
+        folded: of samples as the sensor counts them, the preparation that the networks which take
+            them hold themselves; None where samples are prepared.
     """
 
     scene: Scene
     split: Split
     preparation: bands.Preparation
     patches: Patches
+    folded: bands.Preparation | None = None
 
     unit: ClassVar[str] = "pixel"
 

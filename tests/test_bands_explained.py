@@ -162,18 +162,6 @@ def test_integrated_gradients_are_complete_in_bands(preparations: Any, name: str
     np.testing.assert_allclose(found.maps.sum(axis=(1, 2, 3)), ends, atol=0.01 * np.abs(ends).max())
 
 
-@pytest.mark.parametrize("name", [*STRAIGHT, *CURVED])
-@pytest.mark.parametrize("space", ["bands", "counts"])
-def test_at_the_origin_the_network_sees_zeros(preparations: Any, name: str, space: str) -> None:
-    from hsi.explain.prepared import origin
-
-    preparation = preparations[name]
-    cube = origin(preparation, space=space)[None, None]
-    if space == "bands":
-        cube = cube * preparation.scale + preparation.offset
-    np.testing.assert_allclose(bands.apply(preparation, cube), 0, atol=1e-5)
-
-
 # Folding
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from hsi.compare.explained import Explained
+from hsi.compare.faithfulness import faithfulness
 from hsi.compress.cost import known_macs
+from hsi.deploy.lite.layers import lite_score
 from hsi.errors import ModelError
 from hsi.explain import attribute
 from hsi.explain.activation_map import activations
 from hsi.explain.channel_axis import channel_axes, moved, restored
+from hsi.explain.class_image import images
 from hsi.explain.keras_layers import KerasLayers
 
 L = keras.layers
@@ -135,6 +141,107 @@ def test_an_input_with_channels_first_has_no_maps_over_rows_and_columns():
         assert "\n" not in str(error.value)
     assert attribute("layer_attention", model, samples).maps.shape == samples.shape
     assert activations(model, samples, layers=["conv"])[0].array.shape == (1, 6, 5, 4)
+
+
+def turned(order, dims):
+    """A network that turns its input before all else, and its twin that takes channels last."""
+
+    def body(inputs, x):
+        x = L.Conv2D(6, 3, padding="same", activation="relu", name="c1")(x)
+        x = L.Dense(3, activation="softmax")(L.Flatten()(L.Conv2D(4, 3, name="c2")(x)))
+        return keras.Model(inputs, x)
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input(tuple(SHAPE[axis - 1] for axis in order))
+    first = body(inputs, L.Permute(dims, name="turn")(L.Rescaling(2.0)(inputs)))
+    inputs = keras.Input(SHAPE)
+    last = body(inputs, L.Rescaling(2.0)(inputs))
+    last.set_weights(first.get_weights())
+    return first, last
+
+
+PLACED = [
+    ("gradcam", {}),
+    ("gradcam_plus_plus", {"layer": "c1"}),
+    ("guided_gradcam", {}),
+    ("visual_backprop", {}),
+    ("occlusion", {}),
+    ("spectral_occlusion", {}),
+    ("rise", {"masks": 20}),
+    ("smoothgrad", {"samples": 2}),
+    ("smoothgrad_squared", {"samples": 2}),
+    ("vargrad", {"samples": 2}),
+    ("integrated_gradient", {"baseline": "mean"}),
+]
+"""Methods that must know which axes of a sample are its pixels."""
+
+
+@pytest.mark.parametrize(
+    ("order", "dims", "words"),
+    [
+        ((3, 1, 2), (2, 3, 1), "channels x rows x cols"),
+        ((1, 3, 2),) * 2 + ("rows x channels x cols",),
+    ],
+)
+def test_an_input_that_is_turned_before_its_convolutions_is_refused(order, dims, words):
+    first, last = turned(order, dims)
+    samples = np.transpose(batch(), (0, *order))
+    refusal = rf"layer c1 reads {words}: .*Permute\({re.escape(str(order))}\)"
+    for method, options in PLACED:
+        with pytest.raises(ModelError, match=refusal) as error:
+            attribute(method, first, samples, classes=1, **options)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ModelError, match=refusal):
+        images(first, classes=1, steps=1)
+    with pytest.raises(ModelError, match=refusal):
+        faithfulness(Explained("first", first, samples), "gradient")
+    ranges = np.ptp(samples, axis=(0, 1, 2))
+    for method, options in (
+        ("gradient", {}), ("integrated_gradient", {}), ("smoothgrad", {"ranges": ranges}),
+    ):  # fmt: skip
+        found = attribute(method, first, samples, classes=1, **options).maps
+        if method != "smoothgrad":  # whose noise is drawn for the shape
+            expected = attribute(method, last, batch(), classes=1).maps
+            expected = np.transpose(expected, (0, *order))
+            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_what_the_refusal_says_gives_the_maps_of_the_twin():
+    first, last = turned((3, 1, 2), (2, 3, 1))
+    ahead = keras.Sequential([keras.Input(SHAPE), L.Permute((3, 1, 2)), first])
+    for method, options in PLACED:
+        if method in ("gradcam", "visual_backprop", "occlusion", "smoothgrad"):
+            maps = (attribute(method, m, batch(), classes=1, **options).maps for m in (ahead, last))
+            found, expected = maps
+            np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_files_that_turn_their_input_are_refused_too(tmp_path):
+    for model, refused in zip(turned((3, 1, 2), (2, 3, 1)), (True, False), strict=True):
+        path = tmp_path / f"{refused}.tflite"
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        score = lite_score(path)
+        samples = np.zeros((1, *score.input_shape), np.float32)
+        if refused:
+            for method in ("gradcam", "occlusion"):
+                with pytest.raises(ModelError, match="layer c1 reads channels x rows x cols"):
+                    attribute(method, score, samples)
+        else:
+            assert attribute("gradcam", score, samples).maps.shape == samples.shape
+
+
+def test_a_network_that_takes_the_last_axis_too_is_not_refused():
+    """A branch along bands and one along places."""
+    inputs = keras.Input(SHAPE)
+    along = L.Conv2D(2, 3, name="along")(L.Permute((3, 1, 2))(inputs))
+    across = L.Conv2D(2, 3, name="across")(inputs)
+    units = L.Concatenate()([L.Flatten()(x) for x in (along, across)])
+    found = channel_axes(keras.Model(inputs, L.Dense(2)(units)))
+    assert found.taken == {"along": (2, 3), "across": (3, 3)}
+    assert found.against is None
+    spectra = keras.Input((20, 1))
+    found = channel_axes(keras.Model(spectra, L.Conv1D(2, 3, name="conv")(spectra)))
+    assert found.taken == {"conv": (2, 2)}
 
 
 COUNTED = [

@@ -344,6 +344,57 @@ def test_variants_of_a_scene_are_explained_in_bands(space):
         assert found.similarities[0].value.value == pytest.approx(wanted.mean(), abs=1e-3)
 
 
+@pytest.mark.parametrize(("method", "space"), [("smoothgrad", "bands"), ("vargrad", "counts")])
+def test_noise_is_a_share_of_the_ranges_in_training(method, space):
+    """Of all training patches, and not of the few samples that are explained."""
+    from pathlib import Path
+
+    from hsi.compare.explained import explained_samples
+    from hsi.compare.explanations import compare_explanations
+    from hsi.deploy.variant import Variant
+    from hsi.explain import attribute
+    from hsi.patches import Patches
+
+    samples, pair = scaled().samples, []
+    cube = np.asarray(samples.scene.cube)
+    source = samples.patches if space == "bands" else Patches(cube, 5)
+    training = source.gather(np.flatnonzero(samples.split.train)).reshape(-1, 8)
+    for seed in (1, 2):
+        model = network(seed=seed, shape=(5, 5, 8))
+        variant = Variant(
+            Path(f"{seed}.h5"), input_shape=(5, 5, 8), classes=CLASSES, forward=model.predict,
+            network=model,
+        )  # fmt: skip
+        keys = np.array([30, 80])
+        pair.append(explained_samples(variant, samples.patches, keys, samples=samples, space=space))
+    (found,) = compare_explanations(
+        pair[0], pair[1:], methods=[method], classes=1, random=False,
+        options={method: {"samples": 4}},
+    )  # fmt: skip
+    maps_of = [
+        attribute(
+            method, each.score, each.inputs, classes=1, samples=4, ranges=np.ptp(training, axis=0)
+        ).maps
+        for each in pair
+    ]
+    for row in found.similarities:
+        if row.measure in MEASURES:
+            wanted = MEASURES[row.measure](*maps_of).mean()
+            assert row.value.value == pytest.approx(wanted, abs=1e-5)
+
+
+def test_ranges_of_images_are_those_of_some_training_images():
+    from hsi.compare.explained import training_ranges
+
+    class Images:
+        def calibration(self, *, seed):
+            return np.random.default_rng(seed).normal(size=(5, 4, 4, 3))
+
+    found = training_ranges(Images(), None, seed=3)
+    some = Images().calibration(seed=3).reshape(-1, 3)
+    np.testing.assert_array_equal(found, some.max(axis=0) - some.min(axis=0))
+
+
 # In which space
 
 
@@ -399,10 +450,11 @@ def looked(monkeypatch):
 
     spaces, compared = [], []
 
-    def explained_samples(variant, source, keys, *, samples, name, space):
+    def explained_samples(variant, source, keys, *, samples, name, space, seed):
         spaces.append(space)
         nothing = samples.preparation.offset if space == "counts" else None
-        return Explained(name, variant, source.gather(keys), nothing=nothing)
+        gathered = source.gather(keys)
+        return Explained(name, variant, gathered, nothing=nothing, ranges=lambda: name)
 
     def compare_explanations(first, others, **given):
         compared.append((first, *others, given["retrained"]))
@@ -428,14 +480,42 @@ def test_variants_of_other_scalings_are_explained_in_counts_from_one_baseline(lo
     assert spaces == ["counts"] * 4
     for network in compared[0]:
         np.testing.assert_array_equal(network.nothing, subjects[0].samples.preparation.offset)
-        assert list(network.baseline_of("integrated_gradient")) == ["baseline"]
-        assert network.baseline_of("gradient") == {}
+        assert list(network.options_for("integrated_gradient")) == ["baseline"]
+        assert network.options_for("smoothgrad") == {"ranges": subjects[0].name}
+        assert network.options_for("gradient") == {}
     assert "explained in the counts of the sensor" in found.notes[0]
+    assert "nothing there is where scaled bands are zero" in found.notes[1]
     found, spaces, compared = looked([scaled(), scaled()])
     assert spaces[4:] == ["bands"] * 2
     assert compared[1][0].nothing is None
-    assert compared[1][0].baseline_of("integrated_gradient") == {}
+    assert compared[1][0].options_for("integrated_gradient") == {}
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_files_of_counts_begin_where_the_scaled_bands_of_their_run_are_zero(
+    looked, scaling, beside
+):
+    """First or alone: what they hold is known from their run."""
+    from dataclasses import replace
+
+    from hsi import bands
+    from hsi.pipeline.job import on_counts
+
+    subject = scaled(scaling)
+    fitted = subject.samples.preparation
+    counts = replace(subject, samples=on_counts(subject.samples))
+    _, spaces, compared = looked([counts, subject if beside else counts])
+    assert spaces == ["counts" if beside else "bands"] * 2
+    for network in compared[0][:2]:
+        prepared = bands.apply(fitted, network.nothing[None, None])
+        np.testing.assert_allclose(prepared, np.zeros_like(prepared), atol=1e-6)
+
+
+def test_counts_that_no_preparation_scales_begin_at_zero(looked):
+    _, _, compared = looked([scaled("none"), scaled("none")])
+    assert [network.nothing for network in compared[0][:2]] == [None, None]
 
 
 def test_what_takes_other_bands_is_left_out_with_a_note(looked):

@@ -17,12 +17,17 @@ from hsi.cli import main as verbs
 from hsi.cli.generate import main
 from hsi.deploy.variant import load_variant
 from hsi.errors import DataError, OutputError, SettingsError
+from hsi.explain.spectra import pixel_sums
 from hsi.pipeline import bits, generate
 from hsi.pipeline.bits import COLUMNS, study_bits
 from hsi.pipeline.job import on_counts, samples_of
+from hsi.report.explained import explain_variants
+from hsi.report.opening import ReportRun
+from hsi.report.variants import open_all
 from hsi.results import read_rows
 from hsi.runs import Run, open_run, takes_counts
 from hsi.settings import Settings
+from hsi.views.subject import SceneSubject
 
 PREPARED, COUNTS = "trained_model.h5", "trained_model_counts.h5"
 FILES = (COUNTS, "quantized_model_counts_float32.tflite", "quantized_model_counts_int8.tflite")
@@ -125,6 +130,42 @@ def test_a_file_of_counts_is_explained_on_counts(run: Run, tmp_path: Path) -> No
     assert np.abs(first).max() > 0
     assert np.allclose(first, second, atol=1e-4 * np.abs(first).max())
     assert np.allclose(alone["attributions"], second, atol=1e-4 * np.abs(first).max())
+
+
+def test_nothing_is_one_spectrum_in_bands_and_in_counts(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows that are covered hold the same for the network, whichever space they are shown in."""
+    maps = []
+    for file, space in ((PREPARED, "bands"), (PREPARED, "counts"), (COUNTS, "counts")):
+        name = f"{file[:-3]}_{space}"
+        options = ("--samples", "2", "--format", "npz", "--space", space, "--name", name)
+        assert look(run.path(file), "spectral_occlusion", *options, "--output", tmp_path) == 0
+        said = "nothing there is where scaled bands are zero" in capsys.readouterr().out
+        assert said == (space == "counts")
+        with np.load(tmp_path / f"{name}.npz") as arrays:
+            maps.append(arrays["attributions"])
+    for found in maps[1:]:
+        np.testing.assert_allclose(found, maps[0], atol=1e-3 * np.abs(maps[0]).max())
+
+
+def test_a_file_of_counts_on_the_page_changes_no_map_of_the_others(run: Run) -> None:
+    samples: Any = samples_of(run, say=lambda line: None)
+    part, subject = samples.part("test"), SceneSubject(run, samples, "standard")
+    keys, classes = part.pixels[:6], part.classes[:6]
+
+    def explained(files: tuple[str, ...]) -> Any:
+        rows = tuple({"file": file} for file in files)
+        return explain_variants(
+            open_all(ReportRun(run, rows, samples, subject)), "spectral_occlusion", keys, classes,
+            reduce=pixel_sums, per_band=True, seed=0,
+        )  # fmt: skip
+
+    alone, page = explained((PREPARED,)), explained((PREPARED, COUNTS))
+    for maps in page.maps:
+        np.testing.assert_allclose(maps, alone.maps[0], atol=1e-3 * np.abs(alone.maps[0]).max())
+    assert "nothing there is where scaled bands are zero" in page.unit
+    assert "nothing" not in alone.unit
 
 
 def test_files_of_other_inputs_are_not_mixed(

@@ -403,7 +403,7 @@ def test_other_forms_of_a_network_show_their_layers_through_the_protocol(model):
     from hsi.explain.score import Score
 
     class Form:
-        unreplaced = ()
+        unreplaced, against_input = (), None
 
         def __init__(self, inner):
             self.inner, self.relus, self.describe = inner, inner.relus, inner.describe

@@ -13,12 +13,12 @@ import pytest
 from looking import look, refused
 
 from hsi.cli.visualize import parse
+from hsi.compare.explained import training_ranges
 from hsi.errors import ModelError, SettingsError
 from hsi.pipeline import generate
 from hsi.pipeline.job import TRAINED, open_job
 from hsi.settings import Settings
 from hsi.views import visualize
-from hsi.views.attributed import channel_ranges
 from hsi.views.choose import choose
 from hsi.views.locate import locate
 from hsi.views.request import Request
@@ -264,7 +264,7 @@ def test_the_explained_class_has_its_own_logit(run):
 
 
 def ranges_of(samples):
-    return channel_ranges(samples.patches, samples.part("train").pixels)
+    return training_ranges(samples, samples.patches, seed=0)
 
 
 def test_the_range_of_a_channel_is_that_of_all_training_patches(run):

@@ -182,7 +182,7 @@ def _add_method(parser: Parser) -> None:
     add(
         "baseline",
         "of integrated_gradient, occlusion, spectral_occlusion and rise: zero, mean, blurred, a "
-        "number, or a .npy file of one sample (default: zero)",
+        "number, or a .npy file of one sample (default: zero, in counts too that of scaled bands)",
         metavar="NAME|FILE",
     )
     add("window", "side of occlusion's window, in pixels", type=int)

@@ -181,7 +181,7 @@ def compare_explanations(
 
     def explain(network: Explained, method: str) -> Attribution | str:
         """The attribution, or why the variant does not allow it."""
-        given = {**network.baseline_of(method), **(options or {}).get(method, {})}
+        given = {**network.options_for(method), **(options or {}).get(method, {})}
         try:
             return attribute(
                 method, network.score, network.inputs, classes=wanted, batch_size=batch_size,

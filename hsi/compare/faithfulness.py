@@ -154,8 +154,10 @@ def faithfulness(
     Raises:
         SettingsError: another rank, fewer than 1 step or order, another baseline, or maps that
             tell neither pixels nor bands apart.
-        ModelError: a method that the network does not allow, or samples that do not fit.
+        ModelError: a method that the network does not allow, or samples that do not fit or do not
+            have their channels last.
     """
+    from hsi.explain.keras_layers import check_places
     from hsi.explain.score import score_of
 
     one_of(rank, RANKS, what="rank")
@@ -168,6 +170,7 @@ def faithfulness(
         **(options or {}),
     )  # fmt: skip
     score = score_of(network.score)
+    check_places(score)
     inputs = score.prepare(network.inputs)
     if found.maps.shape != inputs.shape:
         raise SettingsError(

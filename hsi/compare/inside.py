@@ -7,12 +7,18 @@ loads TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hsi.compare.explained import Explained, common_space, explained_samples
+from hsi.compare.explained import (
+    ZERO_OF_BANDS,
+    Explained,
+    common_space,
+    explained_samples,
+    like_the_first,
+)
 from hsi.compare.explanations import (
     CENTRE,
     DEFAULT_METHODS,
@@ -135,7 +141,7 @@ def look_inside(
     curves: dict[str, tuple[Faithfulness, ...]] = {}
     if {"explanations", "faithfulness"} & {*what}:
         other = retrained if "explanations" in what else None
-        networks, floor = _side_by_side(subjects, variants, other, common, keys, notes)
+        networks, floor = _side_by_side(subjects, variants, other, common, keys, notes, seed=seed)
         if "explanations" in what:
             say(f"Explaining {len(keys)} samples by {', '.join(methods)}.")
             bands = _bands(subjects[0].samples, networks[0])
@@ -169,8 +175,10 @@ def _side_by_side(
     common: Common,
     keys: np.ndarray,
     notes: list[str],
+    *,
+    seed: int,
 ) -> tuple[list[Explained], Explained | None]:
-    """All, and the retrained one, in one space and with one "nothing there": the first's."""
+    """All, and the retrained one, in one space, with one baseline and one noise."""
     everyone, opened = [*subjects], [*variants]
     if retrained is not None:
         everyone.append(retrained)
@@ -182,16 +190,13 @@ def _side_by_side(
             "all are explained in the counts of the sensor"
         )
     found = [
-        explained_samples(v, s.source, keys, samples=s.samples, name=s.name, space=space)
+        explained_samples(v, s.source, keys, samples=s.samples, name=s.name, space=space, seed=seed)
         for s, v in zip(everyone, opened, strict=True)
     ]
-    first = found[0]
-    found = [replace(n, nothing=first.nothing) if _fits(first, n) else n for n in found]
+    found = like_the_first(found, [subject.samples for subject in everyone], space)
+    if found[0].nothing is not None:
+        notes.append(f"explanations: in counts {ZERO_OF_BANDS}")
     return found[: len(subjects)], found[-1] if retrained is not None else None
-
-
-def _fits(first: Explained, other: Explained) -> bool:
-    return other.inputs.shape == first.inputs.shape
 
 
 def _explanations(
@@ -202,16 +207,14 @@ def _explanations(
 ) -> tuple[ExplanationComparison, ...]:
     """Each of the others against the first; what shares no space with it is left out."""
     first, *others = networks
-    if retrained is not None and not _fits(first, retrained):
+    if retrained is not None and not first.fits(retrained):
         notes.append(_other_inputs(first, retrained))
         retrained = None
-    fitting = [other for other in others if _fits(first, other)]
+    fitting = [other for other in others if first.fits(other)]
     found = iter(
         compare_explanations(first, fitting, retrained=retrained, **given) if fitting else ()
     )
-    return tuple(
-        next(found) if _fits(first, other) else _left_out(first, other) for other in others
-    )
+    return tuple(next(found) if first.fits(other) else _left_out(first, other) for other in others)
 
 
 def _left_out(first: Explained, other: Explained) -> ExplanationComparison:
@@ -251,7 +254,7 @@ def _faithfulness(
                     network,
                     method,
                     baseline="zero" if network.nothing is None else network.nothing,
-                    options=network.baseline_of(method),
+                    options=network.options_for(method),
                     blocks=blocks,
                     seed=seed,
                 )

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.keras_layers import layered_of
+from hsi.explain.keras_layers import check_places, layered_of
 from hsi.explain.layered import Layered, map_layer
 from hsi.explain.resize import to_input
 from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
@@ -32,13 +32,15 @@ def class_activation_map(
     """sum over channels of weight * feature map, brought to the size of the input.
 
     Raises:
-        ModelError: no such layer, one without a map, or a network that shows no layers.
+        ModelError: no such layer, one without a map, or a network that shows no layers or whose
+            samples do not have their channels last.
         SettingsError: no samples, or a class out of range.
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
     wanted = as_classes(classes, len(inputs))
     network = layered_of(score, method=method)
+    check_places(score)
     chosen, notes = map_layer(network.describe(inputs.shape[1:]), layer)
     step = score.compiled(
         f"{method} of {chosen.name}", lambda _: _cam_step(network, chosen.name, weigh)

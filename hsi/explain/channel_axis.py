@@ -2,7 +2,8 @@
 
 A convolution says it by its `data_format`; what follows it (batch norm, activations, additions)
 does not, and keeps the order that it is given. So the axis is followed through the network, from
-layer to layer and into nested models. The network's own input has its channels last.
+layer to layer and into nested models. The network's own input has its channels last, unless the
+layers that read it, turned or as it is, take another of its axes for them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ _ANEW = (
 """Layers whose answers have their channels last, whatever they read."""
 
 
-AS_GIVEN = 0
-"""The axis in the network's input: the last, unless a layer reads it as another."""
+Order = tuple[int, ...]
+"""The axes of the network's input, in the order in which a tensor that only holds them has them."""
+
+Channels = int | None | Order
+"""Where the channels of a tensor are: an axis, the last (None), or not said yet by any layer."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,41 @@ class ChannelAxes:
     Attributes:
         axes: name of each layer that has them elsewhere than last -> their axis in its output,
             samples counted as 0.
-        against: layers that take another axis of the network's input for the channels than its
-            last: what they answer has other places than the input.
+        taken: name of each layer that says which axis of the network's input it takes for the
+            channels -> that axis, and the last.
     """
 
     axes: dict[str, int] = field(default_factory=dict)
-    against: list[str] = field(default_factory=list)
+    taken: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def against(self) -> tuple[str, Order] | None:
+        """A layer to which the last axis of the input is none of channels: its places are others.
+
+        Returns:
+            Its name, and the `Permute` that makes what it takes of samples with channels last; None
+            where a layer takes the last axis, or none says.
+        """
+        if any(axis == last for axis, last in self.taken.values()):
+            return None
+        return next(((n, turned_from_last(*found)) for n, found in self.taken.items()), None)
 
 
 def channel_axes(model: keras.Model) -> ChannelAxes:
     """The axes in a functional or sequential model."""
     found = ChannelAxes()
-    _follow(model, AS_GIVEN, found)
+    _follow(model, tuple(range(len(model.inputs[0].shape))), found)
     return found
+
+
+def turned_from_last(axis: int, last: int) -> Order:
+    """What `Permute` takes to bring the channels of samples from the last axis to another.
+
+    Example:
+        >>> turned_from_last(1, 3), turned_from_last(2, 3)
+        ((3, 1, 2), (1, 3, 2))
+    """
+    return (*range(1, axis), last, *range(axis, last))
 
 
 def own_axis(layer: Any, rank: int) -> int | None:
@@ -100,10 +126,10 @@ def through_channels_last(
 
 
 def _follow(
-    model: keras.Model, axis: int | None, found: ChannelAxes, prefix: str = ""
-) -> int | None:
-    """Put the axes within a model into `found`, of an input with this one; returns the output's."""
-    known = {id(model.inputs[0]): axis}
+    model: keras.Model, channels: Channels, found: ChannelAxes, prefix: str = ""
+) -> Channels:
+    """Put the axes within a model into `found`, of an input with these; returns the output's."""
+    known = {id(model.inputs[0]): channels}
     for name, node in named_nodes(model):
         if node.is_input or isinstance(node.outputs, list | tuple | dict):
             continue
@@ -111,28 +137,40 @@ def _follow(
         if opens(node):
             answer = _follow(node.layer, reads[0][1], found, f"{prefix}{name}/")
         else:
-            answer = _answered(node, reads)
-            if answer:
-                found.axes[prefix + name] = answer
-            if reads[0][1] == AS_GIVEN and own_axis(node.layer, reads[0][0]) is not None:
-                found.against.append(prefix + name)
+            answer, (rank, given) = _answered(node, reads), reads[0]
+            axis = answer.index(len(answer) - 1) if isinstance(answer, tuple) else answer
+            if axis is not None and axis != len(node.outputs.shape) - 1:
+                found.axes[prefix + name] = axis
+            if isinstance(given, tuple) and given[0] == 0 and _says(node.layer):
+                last = len(given) - 1
+                found.taken[prefix + name] = (given[own_axis(node.layer, rank) or last], last)
         known[id(node.outputs)] = answer
     return known.get(id(model.outputs[0]))
 
 
-def _answered(node: Any, reads: list[tuple[int, int | None]]) -> int | None:
-    """The axis in a layer's output, from rank and axis of each of its inputs; None for the last."""
+def _answered(node: Any, reads: list[tuple[int, Channels]]) -> Channels:
+    """Where they are in a layer's output, from rank and channels of each of its inputs."""
     layer, rank = _innermost(node.layer), len(node.outputs.shape)
     if rank < 3 or isinstance(layer, _ANEW) or _function(layer) == "reshape":
         return None
     order = _order(node, layer, rank)
     if order is not None:
-        at = order.index(reads[0][1] or rank - 1)
+        given = reads[0][1]
+        if isinstance(given, tuple):
+            return tuple(given[axis] for axis in order)
+        at = order.index(given or rank - 1)
         return None if at == rank - 1 else at
-    if _spatial(layer) and not isinstance(layer, keras.layers.Dropout):
+    if _says(layer):
         return own_axis(layer, rank)
-    kept = [axis for size, axis in reads if size == rank and axis is not None]
-    return max(kept, default=None)
+    kept = [channels for size, channels in reads if size == rank and channels is not None]
+    said = [channels for channels in kept if isinstance(channels, int)]
+    return max(said) if said else next(iter(kept), None)
+
+
+def _says(layer: Any) -> bool:
+    """Whether a layer goes along places, so that it says where the channels are."""
+    layer = _innermost(layer)
+    return bool(_spatial(layer)) and not isinstance(layer, keras.layers.Dropout)
 
 
 def _order(node: Any, layer: Any, rank: int) -> list[int] | None:

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from hsi.errors import ModelError, SettingsError, one_of
 from hsi.explain.attribution import in_batches
+from hsi.explain.keras_layers import check_places
 from hsi.explain.score import Score, as_classes, check_classes, score_of
 
 STARTS = ("zero", "mean", "noise")
@@ -85,7 +86,8 @@ def images(
 
     Raises:
         SettingsError: a class out of range, a start that cannot be, or negative numbers.
-        ModelError: a network that does not say what shape it takes, and no inputs.
+        ModelError: a network that does not say what shape it takes, and no inputs; or whose
+            channels are not last.
     """
     costs = (l2, total_variation, spectral_variation)
     if steps < 1 or not rate > 0 or min(costs) < 0 or (jitter or 0) < 0:
@@ -94,6 +96,7 @@ def images(
             f"{steps}, {rate}, {costs} and {jitter}."
         )
     score = score_of(model)
+    check_places(score)
     shape = _shape(score, inputs)
     begin = _start(score, shape, start, inputs, seed=seed)
     wanted = _wanted(score, begin, classes)

@@ -25,6 +25,7 @@ import numpy as np
 from hsi.errors import SettingsError
 from hsi.explain.attribution import Attribution, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
+from hsi.explain.keras_layers import check_places
 from hsi.explain.path import bent_rule, path_gradient
 from hsi.explain.score import Score, as_classes, chosen_classes, score_of
 
@@ -70,7 +71,8 @@ def attribute(
 
     Raises:
         SettingsError: no samples, a class out of range, points or a baseline that cannot be.
-        ModelError: samples that do not fit the network.
+        ModelError: samples that do not fit the network, or, of baselines that are made of them, do
+            not have their channels last.
     """
     if not 1 <= points <= most_points or not tolerance > 0:
         raise SettingsError(
@@ -80,6 +82,8 @@ def attribute(
     score = score_of(model)
     inputs = score.prepare(inputs)
     batch_size = rows_at_once(inputs.shape[1:], batch_size)
+    if isinstance(baseline, str) and baseline != "zero":
+        check_places(score)
     origins = baseline_of(inputs, baseline)
     wanted = as_classes(classes, len(inputs))
     own, integrated = None, score.smooth or score

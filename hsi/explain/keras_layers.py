@@ -131,10 +131,14 @@ class KerasLayers:
                     _follow(name, followers, shapes, _MERGES),
                     _window(layer, sources[name], shapes[name]) if convolution else None,
                     bool(layer.weights) or isinstance(layer, _ACTIVATIONS),
-                    against_input=name in self._channels.against,
                 )
             )
         return infos
+
+    @property
+    def against_input(self) -> tuple[str, tuple[int, ...]] | None:
+        """See `hsi.explain.channel_axis.ChannelAxes.against`."""
+        return self._channels.against
 
     @cached_property
     def _channels(self) -> ChannelAxes:
@@ -262,3 +266,26 @@ def layered_of(score: Score, *, method: str) -> Layered:
         f"{method} looks into the layers of a network, which {type(network).__name__} does not "
         "show; expected a functional or sequential Keras model, or a .tflite file."
     )
+
+
+def check_places(score: Score) -> None:
+    """Refuse a network that takes another axis of its samples for the channels than the last.
+
+    For what must know which axes of a sample are its pixels. Of what shows no layers nothing is
+    known, and nothing refused.
+
+    Raises:
+        ModelError: it takes channels x rows x cols, for one.
+    """
+    try:
+        against = layered_of(score, method="").against_input
+    except ModelError:
+        return
+    if against:
+        name, order = against
+        axes = (*("rows", "cols", "planes", "steps")[: len(order) - 1], "channels")
+        reads = " x ".join(axes[axis - 1] for axis in order)
+        raise ModelError(
+            f"Expected a network that takes samples of {' x '.join(axes)}, but its layer {name} "
+            f"reads {reads}: begin the network with a Permute({order})."
+        )

@@ -52,8 +52,6 @@ class LayerInfo:
         shown: whether it has weights or is an activation: worth a picture when all are asked for.
         aliases: other names for it; first those of layers that a converted file computes in one
             step with it, so that what comes out of the step stands for all of them.
-        against_input: whether it takes another axis of the network's input for the channels than
-            the last, so that its places are not those of the input.
     """
 
     name: str
@@ -65,7 +63,6 @@ class LayerInfo:
     window: Window | None = None
     shown: bool = False
     aliases: tuple[str, ...] = ()
-    against_input: bool = False
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -89,6 +86,11 @@ class Layered(Protocol):
     @property
     def unreplaced(self) -> Sequence[str]:
         """Names of layers with a ReLU inside that cannot be replaced."""
+
+    @property
+    def against_input(self) -> tuple[str, tuple[int, ...]] | None:
+        """A layer to which the channels of a sample are on another axis than the last, and the
+        `Permute` that brings them there from the last; None where there is none."""
 
     def describe(self, sample_shape: tuple[int, ...]) -> Sequence[LayerInfo]:
         """All layers in the order of execution, for samples of this shape; channels last."""
@@ -123,16 +125,6 @@ def find_layer(infos: Sequence[LayerInfo], name: str) -> LayerInfo:
     )
 
 
-def check_places(infos: Sequence[LayerInfo]) -> None:
-    """Raise a `ModelError` if maps of the layers cannot be laid over the network's input."""
-    against = next((info.name for info in infos if info.against_input), None)
-    if against:
-        raise ModelError(
-            "Expected a network that takes samples of rows x cols x channels, but its layer "
-            f"{against} reads channels x rows x cols: begin the network with a Permute((3, 1, 2))."
-        )
-
-
 def map_layer(infos: Sequence[LayerInfo], name: str | None) -> tuple[LayerInfo, list[str]]:
     """The layer whose map is weighed, and a note where it tells no places apart.
 
@@ -142,10 +134,8 @@ def map_layer(infos: Sequence[LayerInfo], name: str | None) -> tuple[LayerInfo, 
             batch norm, activation and merging that follow it.
 
     Raises:
-        ModelError: no such layer, a layer without a map, no convolution at all, or a network whose
-            input has its channels first.
+        ModelError: no such layer, a layer without a map, or no convolution at all.
     """
-    check_places(infos)
     if name is None:
         convolutions = [info for info in infos if info.convolution]
         if not convolutions:

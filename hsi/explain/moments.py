@@ -12,6 +12,7 @@ import tensorflow as tf
 from hsi.explain import gradient
 from hsi.explain.affine import Split, step_name
 from hsi.explain.attribution import in_batches, rows_at_once
+from hsi.explain.keras_layers import check_places
 from hsi.explain.noise import noise_of
 from hsi.explain.score import score_of
 from hsi.explain.slopes import in_turn
@@ -59,6 +60,8 @@ def gradient_moments(
     score = score_of(model)
     inputs = score.prepare(inputs)
     batch_size = rows_at_once(inputs.shape[1:], batch_size)
+    if ranges is None:
+        check_places(score)
     drawn = noise_of(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
     plain = gradient.attribute(score, inputs, classes=classes, batch_size=batch_size)
     origin = plain.maps.astype(inputs.dtype)

@@ -19,6 +19,7 @@ import numpy as np
 from hsi.errors import SettingsError
 from hsi.explain.attribution import Attribution, Per, in_chunks, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
+from hsi.explain.keras_layers import check_places
 from hsi.explain.score import chosen_classes, score_of
 
 Sizes = int | tuple[int, int]
@@ -54,7 +55,7 @@ def attribute(
 
     Raises:
         SettingsError: no samples, a class out of range, or a window that does not fit the sample.
-        ModelError: samples that do not fit the network.
+        ModelError: samples that do not fit the network, or do not have their channels last.
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
@@ -62,6 +63,7 @@ def attribute(
         raise SettingsError(
             f"Expected samples of rows x cols x channels to cover, got shape {inputs.shape}."
         )
+    check_places(score)
     shape = inputs.shape[1:]
     window, steps = _window(shape, size, stride, channels, channel_stride)
     boxes = windows(shape, window, steps)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hsi.bands import Preparation
@@ -24,7 +23,6 @@ from hsi.explain.reductions import KINDS, Steps, shifted
 from hsi.explain.score import Score, score_of
 
 SPACES = ("components", "bands", "counts")
-NEWTON_STEPS = 30
 
 
 def through(model: Any, preparation: Preparation, *, space: str = "bands") -> Score:
@@ -70,68 +68,6 @@ def through(model: Any, preparation: Preparation, *, space: str = "bands") -> Sc
     )
 
 
-def origin(preparation: Preparation, *, space: str = "bands") -> np.ndarray:
-    """The spectrum at which every channel of the network's input is zero, (bands,) float64.
-
-    As a baseline it is for bands what "zero" is for components, so that both compare a sample with
-    the same point: of standardised inputs the mean over the training pixels. Behind an affine
-    method it is the one nearest to the method's mean; a selection leaves the other bands at zero.
-    Kernel PCA and an autoencoder need not have such a spectrum: then the channels are as near to
-    zero as Newton's steps bring them.
-
-    Args:
-        preparation: of the network's input.
-        space: "bands" or "counts", as in `through`.
-
-    Raises:
-        SettingsError: another space.
-    """
-    one_of(space, SPACES[1:], what="space")
-    spectrum = np.zeros(preparation.bands)
-    if preparation.kind == "non_negative":
-        spectrum = preparation.out_offset @ preparation.components
-    elif preparation.kind == "affine":
-        shift = np.linalg.lstsq(preparation.components, preparation.out_offset, rcond=None)[0]
-        spectrum = preparation.mean + shift
-    elif preparation.kind != "none":
-        spectrum = _zero_of(preparation)
-    return spectrum * preparation.scale + preparation.offset if space == "counts" else spectrum
-
-
-def _zero_of(preparation: Preparation) -> np.ndarray:
-    """Newton's least steps to a zero of channels that are no affine map; (bands,) scaled."""
-    inner, bias = preparation.inner, preparation.inner_bias
-
-    def channels(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The channels, times `out_scale`, and their slopes (channels, bands)."""
-        if preparation.kind == "kernel":
-            away = inner - spectrum
-            features = np.exp(-bias[0] * (away**2).sum(axis=1))
-            slopes = 2 * bias[0] * features[:, None] * away
-        else:
-            features = np.tanh(inner @ spectrum + bias)
-            slopes = (1 - features**2)[:, None] * inner
-        values = preparation.components @ (features - preparation.mean) - preparation.out_offset
-        return values, preparation.components @ slopes
-
-    if preparation.kind == "kernel":
-        spectrum = inner.mean(axis=0)
-    else:
-        spectrum = np.linalg.lstsq(inner, -bias, rcond=None)[0]
-    values, slopes = channels(spectrum)
-    for _ in range(NEWTON_STEPS):
-        step = np.linalg.lstsq(slopes, -values, rcond=1e-6)[0]
-        while True:  # halved until it helps
-            found, its_slopes = channels(spectrum + step)
-            if np.linalg.norm(found) < np.linalg.norm(values):
-                break
-            step /= 2
-            if np.abs(step).max() <= 1e-9 * max(np.abs(spectrum).max(), 1.0):
-                return spectrum
-        spectrum, values, slopes = spectrum + step, found, its_slopes
-    return spectrum
-
-
 class PreparedLayers:
     """`hsi.explain.layered.Layered` of a network with the steps of a preparation in front.
 
@@ -155,6 +91,10 @@ class PreparedLayers:
     @property
     def unreplaced(self) -> Sequence[str]:
         return self._network.unreplaced
+
+    @property
+    def against_input(self) -> tuple[str, tuple[int, ...]] | None:
+        return self._network.against_input
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Logits (n, classes)."""

@@ -23,6 +23,7 @@ import numpy as np
 from hsi.errors import SettingsError
 from hsi.explain.attribution import Attribution, in_chunks, make_attribution, rows_at_once
 from hsi.explain.baselines import Baseline, baseline_of
+from hsi.explain.keras_layers import check_places
 from hsi.explain.resize import resized
 from hsi.explain.score import Score, chosen_classes, score_of
 
@@ -54,7 +55,7 @@ def attribute(
 
     Raises:
         SettingsError: no samples, a class out of range, or masks that cannot be.
-        ModelError: samples that do not fit the network.
+        ModelError: samples that do not fit the network, or do not have their channels last.
     """
     if masks < 2 or cells < 1 or not 0 < seen < 1:
         raise SettingsError(
@@ -67,6 +68,7 @@ def attribute(
         raise SettingsError(
             f"Expected samples of rows x cols x channels to mask, got shape {inputs.shape}."
         )
+    check_places(score)
     batch_size = rows_at_once(inputs.shape[1:], batch_size)
     explained, scores = chosen_classes(score, inputs, classes, batch_size=batch_size)
     empty = baseline_of(inputs, baseline)

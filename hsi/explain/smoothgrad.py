@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from hsi.explain.affine import Split, chosen_split, step_name
 from hsi.explain.attribution import Attribution, in_batches, make_attribution, rows_at_once
+from hsi.explain.keras_layers import check_places
 from hsi.explain.noise import Noise, noise_of
 from hsi.explain.score import PREDICTED, Score, as_classes, check_classes, score_of
 from hsi.explain.slopes import class_of, mean_slope
@@ -56,11 +57,14 @@ def attribute(
     Raises:
         SettingsError: no samples, a class out of range, fewer than one copy, negative noise, or
             ranges that are not one per channel.
-        ModelError: samples that do not fit the network.
+        ModelError: samples that do not fit the network, or, without ranges, do not have their
+            channels last.
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
     batch_size = rows_at_once(inputs.shape[1:], batch_size)
+    if ranges is None:
+        check_places(score)
     drawn = noise_of(inputs, seed=seed, samples=samples, noise=noise, ranges=ranges)
     wanted = as_classes(classes, len(inputs))
     split = noise_split(score, inputs, drawn)

@@ -44,7 +44,7 @@ def attribute(
 
     Raises:
         SettingsError: no samples, a class out of range, or a window that does not fit.
-        ModelError: samples that do not fit the network.
+        ModelError: samples that do not fit the network, or do not have their channels last.
     """
     found = occlusion.attribute(
         model,

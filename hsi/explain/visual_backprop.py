@@ -22,8 +22,8 @@ import tensorflow as tf
 
 from hsi.errors import ModelError
 from hsi.explain.attribution import Attribution, in_batches, make_attribution
-from hsi.explain.keras_layers import layered_of
-from hsi.explain.layered import Layered, LayerInfo, check_places
+from hsi.explain.keras_layers import check_places, layered_of
+from hsi.explain.layered import Layered, LayerInfo
 from hsi.explain.resize import along_axes, resized, to_input, window_matrices
 from hsi.explain.score import PREDICTED, as_classes, check_classes, score_of
 
@@ -48,15 +48,14 @@ def attribute(
     Raises:
         SettingsError: no samples, or a class out of range.
         ModelError: a network without convolutions or that does not show its layers, or samples
-            that do not fit it.
+            that do not fit it or do not have their channels last.
     """
     score = score_of(model)
     inputs = score.prepare(inputs)
     wanted = as_classes(classes, len(inputs))
     network = layered_of(score, method="visual_backprop")
-    infos = network.describe(inputs.shape[1:])
-    check_places(infos)
-    stack = [info for info in infos if info.convolution]
+    check_places(score)
+    stack = [info for info in network.describe(inputs.shape[1:]) if info.convolution]
     if not stack:
         raise ModelError("visual_backprop multiplies maps of convolutions, this network has none.")
     names = list(dict.fromkeys(info.activated for info in stack))

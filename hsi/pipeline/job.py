@@ -222,7 +222,8 @@ def on_counts(samples: AnySamples) -> Samples:
         raise DataError(f"{samples.name}: expected a scene; images are no counts of a sensor.")
     cube = samples.scene.cube
     raw = bands.fit(cube, samples.split.train, scaling="none")
-    return replace(samples, preparation=raw, patches=Patches(cube, samples.patches.patch_size))
+    patches = Patches(cube, samples.patches.patch_size)
+    return replace(samples, preparation=raw, patches=patches, folded=samples.preparation)
 
 
 def _check_takes(settings: Settings) -> None:

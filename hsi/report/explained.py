@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hsi.compare.attributions import MEASURES, spectral_centre
+from hsi.compare.explained import ZERO_OF_BANDS
 from hsi.compare.means import mean_of
 from hsi.errors import ModelError, SettingsError
 from hsi.explain.attribution import Attribution
@@ -120,6 +121,8 @@ def explain_variants(
     word = next((v.own.word for v, m in zip(opened, maps, strict=True) if m is not None), "score")
     words = {"score": word, "input": opened[0].subject.input_words}
     unit = UNITS[quantity].format(**words)
+    if result and ZERO_OF_BANDS in result.notes:
+        unit += f"; {ZERO_OF_BANDS}"
     known = () if waves is None else tuple(centres)
     return Explained(method, tuple(maps), tuple(reasons), quantity, unit, known)
 

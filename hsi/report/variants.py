@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from hsi.baselines import ENDING
+from hsi.compare.explained import nothing_there
 from hsi.deploy.variant import load_variant
 from hsi.pipeline.job import on_counts
 from hsi.report.opening import ReportRun
@@ -39,8 +40,8 @@ def open_all(report: ReportRun) -> list[Opened]:
     for file, subject in zip(files, subjects, strict=True):
         variant = load_variant(report.run.path(file), threads=os.cpu_count() or 1)
         subject.check_model(variant.path, variant.input_shape, variant.classes)
-        space = "bands" if isinstance(subject, ImageSetSubject) else subject.space
-        opened.append(Opened(variant, subject, space))
+        nothing = nothing_there((each.samples for each in subjects), subject.space)
+        opened.append(Opened(variant, subject, subject.space, nothing))
     return opened
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsi import explain
+from hsi.compare.explained import ZERO_OF_BANDS, training_ranges
 from hsi.errors import SettingsError
 from hsi.explain import METHODS
 from hsi.explain.attribution import Attribution
@@ -36,13 +38,14 @@ class Attributed:
         self._score = opened.own if own else opened.score
         self._subject = opened.subject
         self._own = own
+        self._nothing = None if own else opened.nothing
         self._options: dict[str, dict[str, Any]] = {}
 
     def __call__(self, method: str, inputs: np.ndarray, classes: np.ndarray | None) -> Attribution:
         """Attributions for samples (n, ...) of classes (n,); None explains the predicted ones."""
         if method not in self._options:
             self._options[method] = self.options(method, inputs)
-        return explain.attribute(
+        found = explain.attribute(
             method,
             self._score,
             inputs,
@@ -51,6 +54,9 @@ class Attributed:
             seed=self._request.seed,
             **self._options[method],
         )
+        if self._nothing is None or self._options[method].get("baseline") is not self._nothing:
+            return found
+        return replace(found, notes=(*found.notes, ZERO_OF_BANDS))
 
     def options(self, method: str, inputs: np.ndarray) -> dict[str, Any]:
         """The options of one method that the request names; others keep their defaults."""
@@ -84,15 +90,17 @@ class Attributed:
 
     def _ranges(self) -> np.ndarray | None:
         """Of each channel over training samples; of other images over those that are shown."""
-        if isinstance(self._subject, ImageSetSubject):
-            return self._subject.ranges(self._request.seed)
-        if not isinstance(self._subject, SceneSubject):
+        subject = self._subject
+        if not isinstance(subject, SceneSubject | ImageSetSubject):
             return None
-        return channel_ranges(self._patches(), self._subject.samples.part("train").pixels)
+        source = self._patches() if isinstance(subject, SceneSubject) else subject.samples.images
+        return training_ranges(subject.samples, source, seed=self._request.seed)
 
     def _baseline(self, inputs: np.ndarray) -> Any:
         """What stands for "nothing there"; the mean is that of training samples where known."""
         asked = self._request.baseline
+        if asked in (None, "zero") and self._nothing is not None:
+            return self._nothing
         if asked == "mean" and isinstance(self._subject, ImageSetSubject):
             return self._subject.means(self._request.seed)
         if asked == "mean" and isinstance(self._subject, SceneSubject):
@@ -113,16 +121,6 @@ class Attributed:
 
 def _square(side: int | None) -> tuple[int, int] | None:
     return None if side is None else (side, side)
-
-
-def channel_ranges(patches: Patches, pixels: np.ndarray) -> np.ndarray:
-    """(channels,) largest minus smallest value of each channel over the patches of pixels."""
-    low, high = np.float32(np.inf), np.float32(-np.inf)
-    for some in batches(pixels, 256):
-        found = patches.gather(some)
-        low = np.minimum(low, found.min(axis=(0, 1, 2)))
-        high = np.maximum(high, found.max(axis=(0, 1, 2)))
-    return np.asarray(high - low)
 
 
 def channel_means(patches: Patches, pixels: np.ndarray) -> np.ndarray:

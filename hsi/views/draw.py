@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hsi.compare.explained import ZERO_OF_BANDS
 from hsi.errors import SettingsError
 from hsi.views.opened import Opened, Subject
 from hsi.views.request import Request
@@ -140,6 +141,8 @@ def unit(look: Look, result: Attribution) -> str:
     parts = [UNITS[result.quantity].format(**words)]
     if result.per in PER:
         parts.append(PER[result.per].format(**words))
+    if ZERO_OF_BANDS in result.notes:
+        parts.append(ZERO_OF_BANDS)
     return ", ".join(parts)
 
 

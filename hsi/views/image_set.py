@@ -32,6 +32,7 @@ class ImageSetSubject:
     run: Run | None
     samples: ImageSamples
 
+    space = "bands"
     synthetic = False
     reduced = False
     unit = "channel"
@@ -116,10 +117,6 @@ class ImageSetSubject:
         """(n, rows, cols, 3) of 0..1, to be looked at."""
         found = self.samples.images.decoded(keys) / 255.0
         return np.broadcast_to(found, (*found.shape[:-1], 3))
-
-    def ranges(self, seed: int) -> np.ndarray:
-        """(channels,) largest minus smallest value over some training images."""
-        return np.ptp(self.samples.calibration(seed=seed), axis=(0, 1, 2))
 
     def means(self, seed: int) -> np.ndarray:
         """(channels,) mean over some training images."""

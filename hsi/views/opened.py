@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsi.compare.explained import nothing_there
 from hsi.deploy.variant import Variant, load_variant
 from hsi.errors import SettingsError
 from hsi.views.image_set import ImageSetSubject, is_of_images, open_image_set_subject
@@ -17,6 +18,8 @@ from hsi.views.request import Request
 from hsi.views.subject import Say, SceneSubject, open_scene_subject
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hsi.explain.score import Score
 
 Subject = SceneSubject | ImageSetSubject | ImageSubject
@@ -32,11 +35,14 @@ class Opened:
         variant: the model file.
         subject: its samples.
         space: what is attributed.
+        nothing: (channels,) what stands for "nothing there" in it, the same for all that are looked
+            at together; None where that is zero.
     """
 
     variant: Variant
     subject: Subject
     space: str
+    nothing: np.ndarray | None = None
 
     @property
     def path(self) -> Path:
@@ -114,11 +120,13 @@ def open_variants(
     Raises:
         ModelError: a file that does not open, or a network of other classes or other samples.
     """
+    scenes = (subject.samples for subject in subjects if isinstance(subject, SceneSubject))
+    nothing = nothing_there(scenes, request.space)
     opened = []
     for located, subject in zip(found, subjects, strict=True):
         variant = load_variant(located.path, trust=request.trust)
         subject.check_model(located.path, variant.input_shape, variant.classes)
-        opened.append(Opened(variant, subject, request.space))
+        opened.append(Opened(variant, subject, request.space, nothing))
     return opened
 
 

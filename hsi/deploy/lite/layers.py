@@ -18,9 +18,11 @@ from hsi.deploy.differentiable.call import ACTIVATIONS
 from hsi.deploy.differentiable.flatbuffer import Operator
 from hsi.deploy.differentiable.kinds import WEIGHTED
 from hsi.deploy.differentiable.model import DifferentiableModel
+from hsi.deploy.lite.input_axes import taken_axes
 from hsi.deploy.lite.planes import rows_of
 from hsi.deploy.lite.steps import FORMATS, Step, named, steps_of
 from hsi.deploy.lite.windows import CONVOLUTIONS, Shapes, window_of
+from hsi.explain.channel_axis import ChannelAxes
 from hsi.explain.layered import LayerInfo, Relu
 from hsi.explain.score import OUTPUT_ITSELF, Score
 
@@ -67,6 +69,12 @@ class LiteLayers:
     def unreplaced(self) -> Sequence[str]:
         """None: every ReLU of a file is an operator or fused into one."""
         return ()
+
+    @property
+    def against_input(self) -> tuple[str, tuple[int, ...]] | None:
+        """See `hsi.explain.channel_axis.ChannelAxes.against`."""
+        taken = taken_axes(self._model.graph)
+        return ChannelAxes(taken={self._names[i][0]: axes for i, axes in taken.items()}).against
 
     def with_relu(self, relu: Relu) -> LiteLayers:
         """The same network with `relu` for every ReLU; weights are shared."""
