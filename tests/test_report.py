@@ -31,6 +31,7 @@ from hsi.report.tiles import tiles
 from hsi.report.variants import variant_facts
 from hsi.results import COLUMNS as CSV_COLUMNS
 from hsi.results import read_rows
+from hsi.settings import QUANTIZATIONS
 
 HOSTILE = "<script>window.hurt=1</script>"
 """The name of a class, in a scene of the user's own."""
@@ -354,6 +355,13 @@ def test_three_sentences_speak_of_accuracy_attention_and_cost():
     assert "700 nm to 800 nm" in found[1]
     assert "2 times smaller" in found[2]
     assert "nothing to compare" in sentences(ROWS[:1], variant_facts(ROWS[:1]), [{}])[0]
+
+
+def test_a_form_is_the_quantization_of_a_file_and_made_what_the_network_behind_it_is():
+    names = ["trained", "separable", *(f"quantized_pruned_40_{mode}" for mode in QUANTIZATIONS)]
+    found = variant_facts([row(name, oa=90, parameters=10) for name in names])
+    assert [item["form"] for item in found] == ["Keras", "Keras", *QUANTIZATIONS]
+    assert [item["made"] for item in found] == ["trained", "separable", *["pruned"] * 6]
 
 
 def test_a_study_shows_its_means_and_links_its_runs(tmp_path):
