@@ -454,6 +454,31 @@ def test_p_is_against_the_first_row(elsewhere):
     assert "earlier" in note
 
 
+def test_intervals_of_attention_redraw_blocks_of_the_scene():
+    """Pixels of a block that are all alike say no more than one of them."""
+    from hsi.compare.means import mean_of
+    from hsi.report.explained import Explained, attention
+
+    rng = np.random.default_rng(0)
+    shifts, alike = rng.normal(3, 5, 12), 6
+    centres = (np.full(12 * alike, 600.0), 600 + np.repeat(shifts, alike))
+    found = Explained("gradient", (np.ones(1), np.ones(1)), ("", ""), "", "", centres)
+    _, row = attention(found, blocks=np.repeat(np.arange(12), alike), seed=0)
+    alone = mean_of(shifts, seed=0)
+    assert row["attention_shift_nm_low"] == pytest.approx(alone.low)
+    assert row["attention_shift_nm_high"] == pytest.approx(alone.high)
+    assert row["attention_distance_nm_low"] == pytest.approx(mean_of(abs(shifts), seed=0).low)
+
+
+@pytest.mark.slow
+def test_the_page_says_which_intervals_attention_has(page):
+    data = page.data()
+    places = [divmod(key, data["cols"]) for key in data["explained"]]
+    count = len({(row // 10, col // 10) for row, col in places})
+    said = "".join(page.texts)
+    assert f"95 % intervals by redrawing {count} blocks of 10 x 10 pixels of the scene" in said
+
+
 def test_methods_that_explain_no_variant_have_no_overlays():
     from hsi.report.explained import Explained
     from hsi.report.pictures import explaining, overlay_blocks
