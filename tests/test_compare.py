@@ -523,6 +523,32 @@ def test_half_a_step_is_a_least_probability_of_shares_alone(monkeypatch, answers
     assert compared_alone(monkeypatch, pair, "outputs").outputs.floor == floor
 
 
+def test_each_row_says_what_its_differences_are_of_where_that_differs(monkeypatch, capsys):
+    from hsi.cli.comparison_tables import print_comparison
+
+    monkeypatch.setattr("hsi.compare.comparison.output_step", lambda path: None)
+    made = [
+        one_function(factor, answers=answers)
+        for factor, answers in ((1, "logits"), (2, "logits"), (3, "probabilities"))
+    ]
+    for count, said in ((2, "differences of logits"), (3, "differences of")):
+        subjects, variants = zip(*made[:count], strict=True)
+        monkeypatch.setattr(
+            "hsi.compare.comparison.open_subjects", lambda *_, v=variants, **__: [*v]
+        )
+        common = given_samples(subjects[0].source.inputs)
+        found = compare(subjects, common, Options(what=("outputs",)))
+        print_comparison(found)
+        printed = capsys.readouterr().out
+        assert said in printed
+    assert "differences of logits" not in printed
+    cells = [line.strip(" │").split("│") for line in printed.splitlines() if line.startswith("│")]
+    scales = {line[0].strip(): line[-1].strip() for line in cells if len(line) == 7}
+    assert scales == {
+        "2_logits.h5": "logits", "3_probabilities.h5": "log-probabilities, centred"
+    }  # fmt: skip
+
+
 # What was read from a file
 
 

@@ -16,7 +16,7 @@ from hsi.compare.attributions import (
     spectral_cosine,
     ssim,
 )
-from hsi.compare.means import mean_of
+from hsi.compare.means import mean_of, scene_blocks
 from hsi.errors import SettingsError
 
 SCIKIT_IMAGE = -0.12418164387112542
@@ -107,6 +107,14 @@ def test_centre_of_mass_is_its_definition():
 
 
 # Means
+
+
+def test_blocks_are_squares_of_the_scene_also_at_its_edges():
+    pixels = np.arange(7 * 11)
+    blocks = scene_blocks(pixels, (7, 11), side=4)
+    squares = [(pixel // 11 // 4, pixel % 11 // 4) for pixel in pixels]
+    assert len(set(squares)) == len(set(blocks)) == 6
+    assert len(set(zip(squares, blocks, strict=True))) == 6
 
 
 def test_the_interval_is_near_that_of_student():

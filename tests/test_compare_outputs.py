@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-from hsi.compare.outputs import CENTRED, LOGITS, compare_outputs, form_of
+from hsi.compare.outputs import CENTRED, LOGITS, SCORES, compare_outputs, form_of
 from hsi.errors import SettingsError
 from hsi.metrics import wilson_interval
 
@@ -110,6 +110,14 @@ def test_which_outputs_are_probabilities():
     assert form_of(np.round(shares(logits) * 256) / 256) == "probabilities"
     assert form_of(np.abs(logits)) == "logits"
     assert form_of(1 / (1 + np.exp(-logits))) == "logits"  # sigmoids do not sum up to 1
+
+
+def test_sigmoids_are_scores_and_no_logits():
+    first, second, _ = two_classifiers()
+    found = compare_outputs(scipy.special.expit(first), scipy.special.expit(second))
+    assert found.scale == SCORES
+    apart = np.abs(scipy.special.expit(second) - scipy.special.expit(first))
+    assert found.difference_max == pytest.approx(apart.max(), rel=1e-12)
 
 
 def test_a_form_that_is_said_is_not_guessed():

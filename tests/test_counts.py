@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -21,6 +23,7 @@ from hsi.explain.spectra import pixel_sums
 from hsi.pipeline import bits, generate
 from hsi.pipeline.bits import COLUMNS, study_bits
 from hsi.pipeline.job import on_counts, samples_of
+from hsi.plots.filters import filter_sheet
 from hsi.report.explained import explain_variants
 from hsi.report.opening import ReportRun
 from hsi.report.variants import open_all
@@ -166,6 +169,38 @@ def test_a_file_of_counts_on_the_page_changes_no_map_of_the_others(run: Run) -> 
         np.testing.assert_allclose(maps, alone.maps[0], atol=1e-3 * np.abs(alone.maps[0]).max())
     assert "nothing there is where scaled bands are zero" in page.unit
     assert "nothing" not in alone.unit
+
+
+def test_filters_name_the_inputs_that_a_file_takes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = Mock(wraps=filter_sheet)
+    monkeypatch.setattr("hsi.plots.filters.filter_sheet", sheet)
+
+    def named(path: Path) -> dict[str, Any]:
+        assert look(path, "filters", "--output", tmp_path / "filters.png") == 0
+        return dict(sheet.call_args.kwargs)
+
+    assert named(run.path(PREPARED))["unit"] == "component"
+    for file in (COUNTS, "quantized_model_counts_int8.tflite"):
+        found = named(run.path(file))
+        assert found["unit"] == "band"
+        assert list(found["bands"]) == list(range(1, 13))
+        assert not found["synthetic"]
+    assert "SYNTHETIC" not in capsys.readouterr().out
+    kept = [{"band": band, "wavelength_nm": 400.0 + 10 * band} for band in (2, 3, 7, 12)]
+    record = run.record | {
+        "data": run.record["data"] | {"synthetic": True, "wavelengths_nm": [*range(12)]},
+        "preparation": {"band_selection": "MNBS", "components": 4, "chosen_bands": kept},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    shutil.copy(run.path(PREPARED), tmp_path)
+    found = named(tmp_path / PREPARED)
+    assert found["unit"] == "band"
+    assert list(found["bands"]) == [2, 3, 7, 12]
+    assert list(found["wavelengths"]) == [420, 430, 470, 520]
+    assert found["synthetic"]
+    assert capsys.readouterr().out.startswith("SYNTHETIC scene")
 
 
 def test_files_of_other_inputs_are_not_mixed(

@@ -359,8 +359,11 @@ def test_points_are_what_the_rows_say():
 def test_zeros_count_as_removed_for_magnitude_pruning_alone():
     base = {"variant": "trained", "parameters": 1000, "oa": 98}
     zeros = {"variant": "pruned 75", "parameters": 1000, "sparsity": 75, "target": 75, "oa": 97}
-    points, _ = compression_points([base, {**zeros, "granularity": "weight"}])
-    assert points[1].removed == 75
+    for granularity in ("weight", "2:4", "4x4"):
+        points, _ = compression_points([base, {**zeros, "granularity": granularity}])
+        assert points[1].removed == 75
+    points, _ = compression_points([base, {**zeros, "granularity": "4x4", "parameters": 500}])
+    assert points[1].removed == 100 - 50 * 0.25
     points, _ = compression_points([base, {**zeros, "granularity": "channel"}])
     assert points[1].removed == 0
 
@@ -369,6 +372,39 @@ def test_criteria_are_told_apart_where_there_are_several():
     second = {**ROWS[1], "criterion": "l1"}
     series = {p.series for p in compression_points([*ROWS, second])[0]}
     assert {"pruned (apoz)", "pruned (l1)", "trained"} <= series
+
+
+def test_what_was_made_of_the_network_and_its_quantization_name_the_series():
+    names = {
+        "trained": "trained", "trained_folded": "trained folded", "pruned_2of4": "pruned",
+        "distilled_compact-0.5": "distilled", "low_rank_energy-0.9": "low rank",
+        "separable": "separable", "clustered_16": "clustered",
+        "quantized_float32": "quantized float32", "quantized_int16x8": "quantized int16x8",
+        "quantized_low_rank_energy-0.9_int8": "quantized low rank int8",
+        "quantized_pruned_20_folded_int8": "quantized pruned folded int8",
+    }  # fmt: skip
+    rows = [{"variant": name, "oa": 90, "parameters": 10, "bytes": 10} for name in names]
+    points, _ = compression_points(rows)
+    assert [p.series for p in points] == list(names.values())
+    drawn = compression_figure(rows).axes[0].containers
+    looks = {(bars.lines[0].get_marker(), bars.lines[0].get_color()) for bars in drawn}
+    assert len(looks) == len(names)
+
+
+def test_seeds_are_told_apart_from_nought_on():
+    rows = [{"variant": "trained", "oa": 90, "seed": seed} for seed in (0, 1)]
+    assert [p.series for p in compression_points(rows)[0]] == [
+        "trained (seed 0)",
+        "trained (seed 1)",
+    ]
+
+
+def test_a_network_larger_than_the_trained_one_is_in_the_picture():
+    rows = [{"variant": "trained", "oa": 90, "parameters": 10}]
+    rows.append({"variant": "trained_counts", "oa": 90, "parameters": 30})
+    left, _ = compression_figure(rows).axes
+    assert compression_points(rows)[0][1].removed == -200
+    assert left.get_xlim()[0] < -200
 
 
 def test_the_figure_draws_every_point_and_counts_the_rest():

@@ -17,7 +17,10 @@ from hsi.errors import DataError
 from hsi.models.files import save_model
 from hsi.pipeline.job import TRAINED, open_earlier_job, open_job
 from hsi.pipeline.quantizing import _in_float
+from hsi.report import facts
 from hsi.runs import Run
+from hsi.views.locate import contradiction
+from hsi.views.request import Request
 
 
 @pytest.fixture
@@ -142,3 +145,31 @@ def test_models_that_are_not_those_on_record_are_refused(
         open_earlier_job(parse([*words, "third"]), say=quiet)
     assert "\n" not in str(caught.value)
     assert not (project / "third").exists()
+
+
+def test_what_is_known_of_quantized_models_is_how_the_earlier_run_trained_them(
+    project: Path,
+) -> None:
+    trained = ["--seed", "3", "--epochs", "2", "--band_selection", "PCA", "--components", "6"]
+    open_job(parse(["cao", *DATA, *trained, "--output", "first"]), say=quiet)
+    words = ["cao", "--quantize_folder", "first", "--quantization", "int8", "--output", "second"]
+    run = open_earlier_job(parse(words), say=quiet).run
+    known = dict(facts.groups(run, [])["Network and training"])
+    assert (known["seed"], known["epochs, at most"], known["quantization"]) == ("3", "2", "int8")
+    assert known["bands to components"] == "PCA, 6"
+    given = {"band_selection": "PCA", "components": 6}
+    assert contradiction(run, Request(("a.tflite",), "gradient", model="cao", data=given)) == ""
+    other = Request(("a.tflite",), "gradient", data={"components": 5})
+    assert "components 6" in contradiction(run, other)
+    run.record["settings"]["model"] = "vgg"  # as runs of before another network was refused
+    assert facts.title_of(run) == "cao on cube"
+    assert "cao" in contradiction(run, Request(("a.tflite",), "gradient", model="vgg"))
+
+
+def test_another_network_than_the_earlier_runs_is_refused_before_anything_is_written(
+    earlier: Run, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["vgg", "--quantize_folder", "first", "--output", "second"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cao, got vgg" in line
+    assert not (project / "second").exists()

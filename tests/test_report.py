@@ -31,6 +31,7 @@ from hsi.report.tiles import tiles
 from hsi.report.variants import variant_facts
 from hsi.results import COLUMNS as CSV_COLUMNS
 from hsi.results import read_rows
+from hsi.settings import QUANTIZATIONS
 
 HOSTILE = "<script>window.hurt=1</script>"
 """The name of a class, in a scene of the user's own."""
@@ -356,6 +357,13 @@ def test_three_sentences_speak_of_accuracy_attention_and_cost():
     assert "nothing to compare" in sentences(ROWS[:1], variant_facts(ROWS[:1]), [{}])[0]
 
 
+def test_a_form_is_the_quantization_of_a_file_and_made_what_the_network_behind_it_is():
+    names = ["trained", "separable", *(f"quantized_pruned_40_{mode}" for mode in QUANTIZATIONS)]
+    found = variant_facts([row(name, oa=90, parameters=10) for name in names])
+    assert [item["form"] for item in found] == ["Keras", "Keras", *QUANTIZATIONS]
+    assert [item["made"] for item in found] == ["trained", "separable", *["pruned"] * 6]
+
+
 def test_a_study_shows_its_means_and_links_its_runs(tmp_path):
     from hsi.study.cells import Cell
     from hsi.study.tables import averages, write_tables
@@ -444,6 +452,31 @@ def test_p_is_against_the_first_row(elsewhere):
     (note,) = against.notes(run, rows)
     assert "m0" in note
     assert "earlier" in note
+
+
+def test_intervals_of_attention_redraw_blocks_of_the_scene():
+    """Pixels of a block that are all alike say no more than one of them."""
+    from hsi.compare.means import mean_of
+    from hsi.report.explained import Explained, attention
+
+    rng = np.random.default_rng(0)
+    shifts, alike = rng.normal(3, 5, 12), 6
+    centres = (np.full(12 * alike, 600.0), 600 + np.repeat(shifts, alike))
+    found = Explained("gradient", (np.ones(1), np.ones(1)), ("", ""), "", "", centres)
+    _, row = attention(found, blocks=np.repeat(np.arange(12), alike), seed=0)
+    alone = mean_of(shifts, seed=0)
+    assert row["attention_shift_nm_low"] == pytest.approx(alone.low)
+    assert row["attention_shift_nm_high"] == pytest.approx(alone.high)
+    assert row["attention_distance_nm_low"] == pytest.approx(mean_of(abs(shifts), seed=0).low)
+
+
+@pytest.mark.slow
+def test_the_page_says_which_intervals_attention_has(page):
+    data = page.data()
+    places = [divmod(key, data["cols"]) for key in data["explained"]]
+    count = len({(row // 10, col // 10) for row, col in places})
+    said = "".join(page.texts)
+    assert f"95 % intervals by redrawing {count} blocks of 10 x 10 pixels of the scene" in said
 
 
 def test_methods_that_explain_no_variant_have_no_overlays():

@@ -58,9 +58,14 @@ def _print_outputs(console: Console, comparison: Comparison, rows: Sequence[Row]
         _print(console, title, ("variant", *_ACCURACY), lines, caption=caption)
         _print_recall(console, comparison)
         title = f"answers beside those of {comparison.first.subject.name}"
-    caption = f"95 % intervals: agreement Wilson, {redrawn}; differences of {outputs.scale}"
-    lines = [[str(row["variant"]), *_agreement_cells(row)] for row in rows[1:]]
-    _print(console, title, ("variant", *_AGREEMENT), lines, caption=caption)
+    caption = f"95 % intervals: agreement Wilson, {redrawn}"
+    columns, lines = ["variant", *_AGREEMENT], [_agreement_cells(row) for row in rows[1:]]
+    if len({row["difference_of"] for row in rows[1:]}) > 1:
+        columns.append("differences of")
+        lines = [[*line, row["difference_of"]] for line, row in zip(lines, rows[1:], strict=True)]
+    else:
+        caption += f"; differences of {outputs.scale}"
+    _print(console, title, columns, lines, caption=caption)
 
 
 _ACCURACY = ("OA %", "less reference", "p", "AA %", "kappa")
@@ -89,6 +94,7 @@ def _agreement_cells(row: Row) -> list[str]:
     names = ("agreement", "agreement_low", "agreement_high")
     percent = {name: 100 * row[name] for name in names}
     return [
+        str(row["variant"]),
         f"{percent['agreement']:.2f} {_between(percent, 'agreement', '.2f')}",
         f"{row['parting']:,}",
         f"{row['kl']:.2g} {_between(row, 'kl', '.2g')}",

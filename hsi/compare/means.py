@@ -38,6 +38,23 @@ class Mean:
         return {**known, "count": self.count, "missing": self.missing}
 
 
+def scene_blocks(pixels: np.ndarray, shape: tuple[int, int], *, side: int) -> np.ndarray:
+    """(n,) the block of a scene that each pixel lies in, for the intervals of `mean_of`.
+
+    Args:
+        pixels: (n,) flat pixel numbers.
+        shape: (rows, cols) of the scene.
+        side: of a block, in pixels.
+
+    Example:
+        >>> scene_blocks(np.array([0, 9, 10, 250]), (20, 25), side=10)
+        array([0, 0, 1, 3])
+    """
+    rows, cols = np.divmod(pixels, shape[1])
+    across = -(-shape[1] // side)
+    return np.asarray(rows // side * across + cols // side)
+
+
 def mean_of(values: np.ndarray, *, blocks: np.ndarray | None = None, seed: int = 0) -> Mean:
     """Mean of values with the 95 % interval of a bootstrap (Efron 1979, percentiles).
 

@@ -17,7 +17,7 @@ from hsi.errors import SettingsError, one_of
 from hsi.metrics import Accuracy, accuracy, mcnemar, wilson_interval
 
 FORMS = ("probabilities", "logits")
-LOGITS, CENTRED = "logits", "log-probabilities, centred"
+LOGITS, CENTRED, SCORES = "logits", "log-probabilities, centred", "scores"
 """What the differences are of."""
 
 FLOOR = float(np.finfo(np.float32).tiny)
@@ -82,8 +82,9 @@ class Outputs:
         kl_block: its 95 % interval by redrawn blocks.
         difference_max, difference_mean: of the magnitudes of second less first, over samples and
             classes.
-        scale: what these are differences of: "logits", or "log-probabilities, centred" (each
-            sample's mean taken off: that is what probabilities tell of logits).
+        scale: what these are differences of: "logits"; "log-probabilities, centred" (each
+            sample's mean taken off: that is what probabilities tell of logits); or "scores", of
+            answers from 0 to 1 that do not sum up to 1, such as sigmoids.
         floor: probabilities below it count as it.
         parting: (k,) indices of the samples with different classes, ascending.
         against: the truth, where that is known.
@@ -163,7 +164,7 @@ def compare_outputs(
         kl_block=(divergence.low, divergence.high),
         difference_max=float(apart.max()),
         difference_mean=float(apart.mean()),
-        scale=LOGITS if plain else CENTRED,
+        scale=_scale(first, second, forms) if plain else CENTRED,
         floor=floor,
         parting=np.flatnonzero(~same),
         against=None if truth is None else _against(*classes, truth, first.shape[1], redraw),
@@ -175,6 +176,12 @@ def form_of(scores: np.ndarray) -> str:
     sums = scores.sum(axis=1, dtype=np.float64)
     shares = scores.min() >= 0 and np.abs(sums - 1).mean() < _SUM_TOLERANCE
     return "probabilities" if shares else "logits"
+
+
+def _scale(first: np.ndarray, second: np.ndarray, forms: tuple[str | None, str | None]) -> str:
+    """What the values of two classifiers that answer no probabilities are, as far as is known."""
+    guessed = (s for s, form in zip((first, second), forms, strict=True) if form is None)
+    return SCORES if any(s.min() >= 0 and s.max() <= 1 for s in guessed) else LOGITS
 
 
 class Redraw:

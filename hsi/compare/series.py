@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from hsi.compare.wording import Row, known
+from hsi.settings import QUANTIZATIONS
 
 Series = list[tuple[str, list[Row]]]
 """What a series is called, and its rows by the share that is gone."""
 
-_MODE = re.compile(r"_(dynamic|float16|float32|int16x8|int8|int4)$")
 _ALIKE = ("criterion", "granularity", "scope", "schedule")
 _OF = {"channel": "channels", "weight": "weights"}
 
@@ -38,11 +37,22 @@ def series_of(rows: Sequence[Row]) -> tuple[Series, list[Row]]:
     return named, [row for row in rows if id(row) not in together]
 
 
+def quantization_of(row: Row) -> str:
+    """The quantization mode that the name of a variant, or of its file, ends with; "" of none.
+
+    Example:
+        >>> quantization_of({"variant": "quantized_pruned_20_int8"}), quantization_of({})
+        ('int8', '')
+    """
+    names = str(row.get("variant") or ""), Path(row.get("file") or "").stem
+    modes = (mode for mode in QUANTIZATIONS for name in names if name.endswith(f"_{mode}"))
+    return next(modes, "")
+
+
 def _key(row: Row) -> _Key:
-    variant = str(row.get("variant", ""))
-    mode = _MODE.search(variant)
     alike = (str(row.get(name) or "") for name in _ALIKE)
-    return (*alike, mode.group(1) if mode else "", str(Path(row.get("file") or variant).parent))
+    folder = Path(row.get("file") or str(row.get("variant", ""))).parent
+    return (*alike, quantization_of(row), str(folder))
 
 
 def _name(key: _Key, keys: Sequence[_Key]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hsi.compare.means import scene_blocks
 from hsi.compare.same_data import PARTS, apart
 from hsi.deploy.variant import Variant, load_variant, sizes_text
 from hsi.errors import ModelError, SettingsError, one_of
@@ -145,9 +146,7 @@ def common_samples(
     blocks, shape = None, None
     if isinstance(first, Samples):
         shape = first.scene.rows, first.scene.cols
-        rows, cols = np.divmod(keys, shape[1])
-        across = -(-shape[1] // block_size)
-        blocks = rows // block_size * across + cols // block_size
+        blocks = scene_blocks(keys, shape, side=block_size)
     return Common(
         keys,
         truth,

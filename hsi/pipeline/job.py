@@ -264,6 +264,8 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     run = runs.find_to_resume(settings) if settings.resume else None
     own = settings if run is None else run.settings  # with the earlier run by where it is now
     earlier = runs.open_run(Path(own.quantize_folder or ""))
+    if run is None:
+        _check_same_network(own, earlier)
     if not (run and run.done):
         check_models(earlier)
     then = replace(earlier.settings, **runs.data_of(earlier))
@@ -277,6 +279,16 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     record_samples(run, samples, of_data=then, own=own)
     merged = replace(then, quantization=settings.quantization, threads=settings.threads)
     return Job(run, merged, samples, then.network, say, earlier.path(TRAINED))
+
+
+def _check_same_network(settings: Settings, earlier: Run) -> None:
+    """Refuse another network than that of the models that `--quantize_folder` names."""
+    if settings.network.name != earlier.settings.network.name:
+        raise SettingsError(
+            f"quantize_folder: the models in {earlier.folder} are of the network "
+            f"{earlier.settings.network.name}, got {settings.network.name}; they are taken as they "
+            "are, so name their own."
+        )
 
 
 def data_run(run: Run) -> Run:

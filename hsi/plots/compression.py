@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hsi.compare.series import quantization_of
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import SERIES_COLORS
 from hsi.plots.log_axis import in_bytes, log_axis
 from hsi.plots.words import plain
+from hsi.settings import QUANTIZATIONS
 
-_PRUNED_MARKERS = ("s", "^", "D", "v", "P", "X", "*")
-_MODE = re.compile(r"(dynamic|float16|int16x8|int8|int4)")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_COLORS = {"": "#000000", **dict(zip(QUANTIZATIONS, SERIES_COLORS, strict=False))}
+TRAINED = "trained"
+_MADE = (TRAINED, "pruned", "distilled", "low rank", "separable", "clustered")
+"""What the names of variants begin with, as the legend orders them."""
+_FORMS = ("folded", "counts")
+"""What the names of other forms of a variant end with."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class Point:
     """A variant as the figure needs it; None where the row does not say.
 
     Attributes:
-        base: "trained" or "pruned", the Keras model behind it.
+        made: what the Keras model behind it is: "trained", "pruned", "low rank", "trained folded",
+            and where those of a run differ, how: "pruned (l1)".
         mode: of its quantization, "" for a Keras model.
         series: what it is drawn with: "pruned", "quantized int8", "quantized pruned int8" ...
         oa, oa_low, oa_high: percent.
@@ -33,7 +40,7 @@ class Point:
         size: bytes of the file.
     """
 
-    base: str
+    made: str
     mode: str
     series: str
     oa: float
@@ -65,11 +72,11 @@ def compression_figure(
         mine = [p for p in points if p.series == name]
         _draw_series(left, [(p.removed, p) for p in mine], style)
         _draw_series(right, [(p.size, p) for p in mine], style)
-    trained = [p.oa for p in points if p.base == "trained" and not p.mode]
+    trained = [p.oa for p in points if p.made == TRAINED and not p.mode]
     for axes in (left, right) if trained else ():
         axes.axhline(trained[0], color="#777777", linewidth=1, linestyle=":", zorder=1)
     left.set_xlabel("parameters removed (%)", fontsize=11)
-    left.set_xlim(-4, 104)
+    left.set_xlim(min([0.0, *(p.removed for p in points if p.removed is not None)]) - 4, 104)
     left.set_ylabel("overall accuracy, OA (%)", fontsize=11)
     right.set_xlabel("size of the file (bytes, log scale)", fontsize=11)
     if any(p.size for p in points):
@@ -105,26 +112,25 @@ def compression_figure(
 def compression_points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Point], int]:
     """The points of the figure, and how many rows have no OA.
 
-    Parameters removed count against the trained model's (or else the largest). For magnitude
-    pruning, where shapes stay, the zeros are what was removed. A quantized file whose own row does
+    Parameters removed count against the trained model's (or else the largest). Where weights were
+    pruned, and shapes stay, the zeros are what was removed. A quantized file whose own row does
     not say takes the share from the row of the Keras model that it was made of.
     """
     counts = [v for row in rows if (v := _number(row, "parameters")) is not None]
     trained = [
         v
         for row in rows
-        if _kind(row) == ("trained", "") and (v := _number(row, "parameters")) is not None
+        if _keras_name(row) == TRAINED and (v := _number(row, "parameters")) is not None
     ]
     whole = trained[0] if trained else max(counts, default=None)
-    removed_of = {}
-    for row in rows:
-        share = _removed(row, whole)
-        if share is not None and not _kind(row)[1]:
-            removed_of[_origin(row)] = share
+    removed_of = {
+        _origin(row): share
+        for row in rows
+        if not quantization_of(row) and (share := _removed(row, whole)) is not None
+    }
+    ways = [_way(row) for row in rows]
     several = {
-        column
-        for column in ("criterion", "granularity", "schedule", "seed")
-        if len({str(row.get(column) or "") for row in rows} - {""}) > 1
+        c for way in ways for c in way if any(other.get(c, way[c]) != way[c] for other in ways)
     }
     points = []
     for row in rows:
@@ -132,12 +138,11 @@ def compression_points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Point], 
         if oa is None:
             continue
         share = _removed(row, whole)
-        if _kind(row)[1] and (share is None or _number(row, "parameters") is None):
+        if quantization_of(row) and _number(row, "parameters") is None:
             share = removed_of.get(_origin(row), share)
         points.append(
             Point(
-                *_kind(row),
-                _series(row, several),
+                *_names(row, several),
                 oa,
                 _number(row, "oa_low"),
                 _number(row, "oa_high"),
@@ -157,66 +162,66 @@ def _number(row: Mapping[str, Any], column: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _kind(row: Mapping[str, Any]) -> tuple[str, str]:
-    """("trained" | "pruned", quantization mode or "") from the names that DESIGN fixes."""
-    text = f"{row.get('variant') or ''} {row.get('file') or ''}".lower()
-    mode = _MODE.search(text)
-    pruned = "pruned" in text or bool(_number(row, "target"))
-    return "pruned" if pruned else "trained", mode.group(1) if mode else ""
+def _keras_name(row: Mapping[str, Any]) -> str:
+    """The Keras variant itself or behind it: pruned_20 of quantized_pruned_20_int8."""
+    name, mode = str(row.get("variant") or ""), quantization_of(row)
+    if mode:
+        name = name.removesuffix(f"_{mode}").removeprefix("quantized").removeprefix("_")
+    return name or TRAINED
 
 
-def _series(row: Mapping[str, Any], several: set[str]) -> str:
-    base, mode = _kind(row)
-    if not mode:
-        name = base
-    else:
-        name = f"quantized {mode}" if base == "trained" else f"quantized pruned {mode}"
-    more = [
-        f"{column} {row[column]}" if column == "seed" else str(row[column])
-        for column in ("criterion", "granularity", "schedule", "seed")
-        if column in several and row.get(column)
-    ]
-    return f"{name} ({', '.join(more)})" if more else name
+def _names(row: Mapping[str, Any], several: Collection[str]) -> tuple[str, str, str]:
+    """`made`, `mode` and `series` of a point; `several` are the columns that tell series apart."""
+    name, mode = _keras_name(row).replace("_", " "), quantization_of(row)
+    kind = next((kind for kind in _MADE if name.startswith(kind)), name)
+    made = " ".join((kind, *(word for word in name.split() if word in _FORMS)))
+    quantized = " ".join(("quantized", *made.removeprefix(TRAINED).split(), mode))
+    way = _way(row).items()
+    more = [f"seed {v}" if c == "seed" else v for c, v in way if c in several]
+    apart = f" ({', '.join(more)})" if more else ""
+    return f"{made}{apart}", mode, f"{quantized if mode else made}{apart}"
+
+
+def _way(row: Mapping[str, Any]) -> dict[str, str]:
+    """How a variant was pruned, and its seed: column -> text of what may tell series apart."""
+    pruned = ("criterion", "granularity", "schedule") if row.get("criterion") else ()
+    return {c: str(row[c]) for c in (*pruned, "seed") if row.get(c) not in (None, "")}
 
 
 def _styles(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
-    """series -> how it is drawn: the colour tells the quantization, the marker what was pruned."""
-    order = {p.series: (p.base != "trained", p.mode != "", p.mode, p.series) for p in points}
-    modes = sorted({p.mode for p in points} - {""})
-    colors = {"": "#000000", **{m: SERIES_COLORS[i % 6] for i, m in enumerate(modes)}}
-    used: dict[str, int] = {}
-    styles = {}
-    for series in sorted(order, key=order.__getitem__):
-        point = next(p for p in points if p.series == series)
-        if point.base == "trained":
-            marker = "o"
-        else:
-            used[point.mode] = used.get(point.mode, 0) + 1
-            marker = _PRUNED_MARKERS[(used[point.mode] - 1) % len(_PRUNED_MARKERS)]
-        styles[series] = {"color": colors[point.mode], "marker": marker, "label": series}
-    return styles
+    """series -> how it is drawn: the colour tells the quantization, the marker what was made."""
+    modes = list(_COLORS)
+    made = sorted({p.made for p in points}, key=_place)
+    ordered = sorted(points, key=lambda p: (made.index(p.made), modes.index(p.mode)))
+    return {
+        p.series: {
+            "color": _COLORS[p.mode],
+            "marker": _MARKERS[made.index(p.made) % len(_MARKERS)],
+            "label": p.series,
+        }
+        for p in ordered
+    }
+
+
+def _place(made: str) -> tuple[int, str]:
+    kinds = (place for place, kind in enumerate(_MADE) if made.startswith(kind))
+    return next(kinds, len(_MADE)), made
 
 
 def _origin(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What a quantized file shares with the model that it was made of."""
     columns = ("criterion", "granularity", "scope", "schedule", "seed")
-    target = _number(row, "target")
-    if target is None:
-        digits = re.search(r"pruned\D*(\d+)", f"{row.get('file') or row.get('variant') or ''}")
-        target = float(digits.group(1)) if digits else 0.0
-    return (str(target), *(str(row.get(c) or "") for c in columns))
+    return (_keras_name(row), *(str(row.get(column) or "") for column in columns))
 
 
 def _removed(row: Mapping[str, Any], whole: float | None) -> float | None:
     """Percent of the trained model's parameters that this variant does without."""
-    count = _number(row, "parameters")
-    if str(row.get("granularity") or "").startswith("weight"):
-        zeros = _number(row, "sparsity") or 0.0
-        kept = (1.0 if count is None or not whole else count / whole) * (1 - zeros / 100)
-        return 100 * (1 - kept)
-    if count is None or not whole:
-        return 0.0 if _kind(row)[0] == "trained" else None
-    return 100 * (1 - count / whole)
+    count, zeros = _number(row, "parameters"), 0.0
+    if row.get("granularity") not in (None, "", "channel"):
+        zeros = (_number(row, "sparsity") or 0.0) / 100
+    if count is not None and whole:
+        return 100 * (1 - count / whole * (1 - zeros))
+    return 100 * zeros if zeros or _keras_name(row) == TRAINED else None
 
 
 def _draw_series(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hsi.compare.series import quantization_of
 from hsi.plots import add_note, new_figure
 from hsi.plots.colors import LINE_STYLES, SERIES_COLORS
 from hsi.plots.log_axis import in_bytes, log_axis
@@ -25,7 +25,6 @@ GIVEN = "set_"
 Line = Mapping[str, Any]
 """Of one combination and variant, as `hsi.study.tables.averages` gives it."""
 
-_MODE = re.compile(r"_(dynamic|float16|float32|int16x8|int8|int4)$")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _APART = 0.03
 """Octaves between the lines of a rate: their bars would hide each other."""
@@ -134,8 +133,7 @@ def _size(lines: Sequence[Line]) -> str:
 
 
 def _mode(line: Line) -> str:
-    mode = _MODE.search(str(line["variant"]))
-    return mode.group(1) if mode else "Keras"
+    return quantization_of(line) or "Keras"
 
 
 def _curve(

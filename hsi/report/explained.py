@@ -179,8 +179,16 @@ def method_facts(found: Explained, measure: str) -> dict[str, Any]:
     }
 
 
-def attention(found: Explained, *, seed: int) -> list[dict[str, float]]:
-    """Where in the spectrum each variant looks: the columns of `hsi.compare.conclusion`, in nm."""
+def attention(
+    found: Explained, *, blocks: np.ndarray | None = None, seed: int
+) -> list[dict[str, float]]:
+    """Where in the spectrum each variant looks: the columns of `hsi.compare.conclusion`, in nm.
+
+    Args:
+        found: by one method.
+        blocks: (samples,) that intervals redraw, as `hsi.compare.means.mean_of` does.
+        seed: of the draws.
+    """
     if not found.centres or found.centres[0] is None:
         return [{} for _ in found.maps]
     first = found.centres[0]
@@ -190,7 +198,8 @@ def attention(found: Explained, *, seed: int) -> list[dict[str, float]]:
             rows.append({})
             continue
         shift, distance = (
-            mean_of(values, seed=seed) for values in (centres - first, np.abs(centres - first))
+            mean_of(values, blocks=blocks, seed=seed)
+            for values in (centres - first, np.abs(centres - first))
         )
         columns = {
             "attention_nm": mean_of(centres, seed=seed).value,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
+from hsi.pipeline.job import data_run
 from hsi.runs import Run
 from hsi.settings import Settings
 
@@ -13,7 +14,7 @@ Facts = Sequence[tuple[str, str]]
 
 def title_of(run: Run) -> str:
     """Network and data, such as "cao on salinas_a"."""
-    return f"{run.settings.network.name} on {run.record['data']['name']}"
+    return f"{data_run(run).settings.network.name} on {run.record['data']['name']}"
 
 
 def unit_of(run: Run) -> str:
@@ -93,7 +94,7 @@ def _division(run: Run) -> Facts:
 
 
 def _training(run: Run, rows: Sequence[Mapping[str, str]]) -> Facts:
-    settings, preparation = run.settings, run.record.get("preparation", {})
+    settings, preparation = data_run(run).settings, run.record.get("preparation", {})
     found = [("network", settings.network.name), ("seed", str(settings.seed))]
     found.append(("epochs, at most", str(settings.epochs)))
     found.append(("scaling", str(preparation.get("scaling", settings.scaling))))
@@ -105,8 +106,8 @@ def _training(run: Run, rows: Sequence[Mapping[str, str]]) -> Facts:
         values = sorted({row[name] for row in rows if row[name]})
         if values:
             found.append((name, ", ".join(values)))
-    if settings.quantize:
-        found.append(("quantization", ", ".join(settings.quantization)))
+    if run.settings.quantize or run.settings.quantize_folder:
+        found.append(("quantization", ", ".join(run.settings.quantization)))
     return found
 
 

@@ -43,7 +43,7 @@ def run_page(
         from hsi.report.scene import scene_part
 
         part, blocks = scene_part(opened, **chosen)
-    attention = part.pop("attention", [{}] * len(opened))
+    attention, said = part.pop("attention", [{}] * len(opened)), part.pop("notes", [])
     cka = likeness_part(opened, report.samples, seed=seed, say=say)
     rows = against.against_first(report.rows, opened)
     variants = variant_facts(rows)
@@ -66,7 +66,7 @@ def run_page(
         tiles=tiles(rows),
         groups=facts.groups(report.run, report.rows),
         changed=facts.changed_settings(report.run),
-        notes=[*facts.notes(report.run), *against.notes(report.run, report.rows)],
+        notes=[*facts.notes(report.run), *against.notes(report.run, report.rows), *said],
         columns=COLUMNS,
         rows=rows,
         cells=cells(rows),

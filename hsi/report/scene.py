@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hsi.compare.means import scene_blocks
 from hsi.explain.spectra import pixel_sums
+from hsi.pipeline.job import data_run
 from hsi.predict import scene_scores
 from hsi.progress import progress
 from hsi.report.explained import (
@@ -112,8 +114,23 @@ def scene_part(
         "explained": [int(key) for key in keys],
         "explainedClass": [int(index) for index in classes],
         "methods": [method_facts(item, MEASURE) for item in found],
-        "attention": attention(found[0], seed=seed),
+        **_attention(found[0], keys, subject, seed=seed),
     }, blocks
+
+
+def _attention(
+    found: Explained, keys: np.ndarray, subject: SceneSubject, *, seed: int
+) -> dict[str, Any]:
+    """Where each variant looks, with intervals as `python -m hsi compare` has them, and a note."""
+    if not found.centres or found.centres[0] is None or subject.run is None:
+        return {}
+    side = data_run(subject.run).settings.block_size
+    blocks = scene_blocks(keys, (subject.scene.rows, subject.scene.cols), side=side)
+    note = (
+        f"Where the attention goes: 95 % intervals by redrawing {len(np.unique(blocks))} blocks of "
+        f"{side} x {side} pixels of the scene, since neighbouring pixels are alike."
+    )
+    return {"attention": attention(found, blocks=blocks, seed=seed), "notes": [note]}
 
 
 def predicted_maps(opened: Sequence[Opened], subject: SceneSubject, *, seed: int) -> SceneMaps:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hsi.compare.series import quantization_of
 from hsi.errors import DataError
 from hsi.report.page import render
 from hsi.report.study_pictures import study_pictures
 from hsi.report.table import number
 from hsi.runs import RUN_FILE, open_run
-from hsi.settings import QUANTIZATIONS
 
 STUDY_TABLE, SUMMARY = "study.csv", "summary.csv"
 CELLS = "cells"
@@ -63,7 +63,7 @@ def study_page(
             {
                 **{setting: line[key] for key, setting in settings.items()},
                 "variant": line["variant"],
-                "form": _form(line["variant"]),
+                "form": quantization_of(line) or "Keras",
                 **{
                     name: number(line.get(name))
                     for column in ("oa", *CURVES)
@@ -170,11 +170,6 @@ def _shown(line: Line, keys: Sequence[str]) -> dict[str, Any]:
 def _size(line: Line) -> tuple[float, ...]:
     """Bytes, and what is left of the network where files are as large as before."""
     return tuple(number(line[name]) or float("inf") for name in ("bytes", "left"))
-
-
-def _form(variant: str) -> str:
-    """The quantization of a file, as its variant is called; else Keras."""
-    return next((mode for mode in QUANTIZATIONS if variant.endswith(f"_{mode}")), "Keras")
 
 
 def _sentences(lines: Sequence[Line], settings: Mapping[str, str]) -> list[str]:

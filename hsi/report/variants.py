@@ -14,6 +14,7 @@ from typing import Any
 
 from hsi.baselines import ENDING
 from hsi.compare.explained import nothing_there
+from hsi.compare.series import quantization_of
 from hsi.deploy.variant import load_variant
 from hsi.pipeline.job import on_counts
 from hsi.report.opening import ReportRun
@@ -58,9 +59,10 @@ def _subjects(report: ReportRun, files: Sequence[str]) -> Sequence[SceneSubject 
 
 
 def variant_facts(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """A dict a variant: name, file, series, form, percent removed, and the numbers of its row.
+    """A dict a variant: name, file, series, made, form, percent removed, and its row's numbers.
 
-    Series and percent are those of the figure `accuracy_compression`.
+    Series, what was made of the network, and percent are those of the figure
+    `accuracy_compression`.
     """
     from hsi.plots.compression import compression_points
 
@@ -74,7 +76,8 @@ def variant_facts(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
                 "name": row["variant"],
                 "file": row["file"],
                 "series": point.series if point else "",
-                "form": _form(row["file"], point.mode if point else ""),
+                "made": point.made if point else "",
+                "form": _form(row),
                 "removed": point.removed if point else None,
                 **numbers,
             }
@@ -82,5 +85,5 @@ def variant_facts(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
-def _form(file: str, mode: str) -> str:
-    return "scikit-learn" if file.endswith(ENDING) else mode or "Keras"
+def _form(row: Mapping[str, str]) -> str:
+    return "scikit-learn" if row["file"].endswith(ENDING) else quantization_of(row) or "Keras"

@@ -26,6 +26,7 @@ from hsi.survey.key import KEY_FILE, PREFERENCE, Key, write_key
 from hsi.survey.pictures import Pictures, open_pictures
 from hsi.survey.questionnaire import questionnaire
 from hsi.survey.sheets import write_sheets
+from hsi.views.subject import synthetic_line
 
 RATERS, SHEETS, PAGE = "for_raters", "sheets", "questionnaire.html"
 
@@ -72,7 +73,7 @@ def make_survey(
         raise OutputError(f"{target}: exists already and is not touched; choose another --output.")
     if run.record.get("data", {}).get("synthetic"):
         name = run.record["data"]["name"]
-        say(f"SYNTHETIC scene {name}: generated data, not a measurement.")
+        say(synthetic_line(name))
     choices = replace(choices, kinds=choices.kinds or _kinds(run, say))
     pictures = open_pictures(run, choices, say=say)
     key = _key(run, choices, pictures)

@@ -36,7 +36,7 @@ from hsi.views.opened import Opened, Subject, open_subjects, open_variants
 from hsi.views.output import Output, open_output
 from hsi.views.photographs import ImageSubject
 from hsi.views.request import Request
-from hsi.views.subject import Say, SceneSubject
+from hsi.views.subject import Say, SceneSubject, synthetic_line
 
 
 def visualize(request: Request, *, say: Say = print) -> list[Path]:
@@ -126,7 +126,7 @@ def _open(request: Request, found: Sequence[Located], say: Say) -> list[Subject]
     held: list[str] = []
     subjects = open_subjects(request, found, say=held.append)
     if subjects[0].synthetic:
-        say(f"SYNTHETIC scene {subjects[0].name}: generated data, not a measurement.")
+        say(synthetic_line(subjects[0].name))
     for line in dict.fromkeys([*(note for located in found for note in located.notes), *held]):
         say(line)
     for located in found:

@@ -13,6 +13,7 @@ from hsi.deploy.variant import TFLITE
 from hsi.errors import ModelError, SettingsError
 from hsi.models.files import read_config, stored_input_shape
 from hsi.models.harmless import refuse_code
+from hsi.pipeline.job import data_run
 from hsi.runs import OUTPUTS, RUN_FILE, Run, open_run, recent_runs
 from hsi.views.request import Request
 
@@ -86,8 +87,14 @@ def _checked_shape(path: Path, *, trust: bool) -> tuple[int | None, ...] | None:
 
 
 def contradiction(run: Run, request: Request) -> str:
-    """The first option that differs from what the run was made with; "" where none does."""
-    settings = run.settings
+    """The first option that differs from what the run was made with; "" where none does.
+
+    Raises:
+        DataError: the models are quantized ones of an earlier run, and that is gone.
+    """
+    if request.model is None and not request.data:
+        return ""
+    settings = data_run(run).settings  # of the run that trained what this one quantized
     if request.model is not None and request.model != settings.model:
         return f"the run trained the model {settings.model}, the command says {request.model}"
     for name, given in request.data.items():

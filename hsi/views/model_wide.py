@@ -13,6 +13,7 @@ from hsi.quiet import start_tensorflow
 from hsi.views.locate import Located
 from hsi.views.output import Output
 from hsi.views.request import Request
+from hsi.views.subject import synthetic_line
 
 if TYPE_CHECKING:
     from hsi.explain.filters import Filters
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 def show(request: Request, located: Located, output: Output) -> list[Path]:
     """One figure, or one file of arrays."""
+    data = _data(located)
+    if data.get("synthetic"):
+        output.say(synthetic_line(data["name"]))
+    for note in located.notes:
+        output.say(note)
     output.say(f"{located.path}: {request.method}.")
     start_tensorflow()
     if request.method == "filters":
@@ -41,6 +47,7 @@ def _filters(request: Request, located: Located, output: Output) -> Path:
         layer=found.layer,
         **_bands(located, found),
         title=located.path.name,
+        synthetic=bool(_data(located).get("synthetic")),
         note=" ".join(f"{note}." for note in found.notes),
     )
     return output.figure(figure, f"{request.stem}_{found.layer.replace('/', '_')}")
@@ -50,21 +57,27 @@ def _bands(located: Located, found: Filters) -> dict[str, Any]:
     """What the input channels of a first layer are, as its run tells; nothing for other layers."""
     if located.run is None or located.input_shape is None or found.kernels.ndim < 2:
         return {}
-    data = located.run.record.get("data", {})
-    channels = located.input_shape[-1]
-    if not found.first or found.kernels.shape[-2] != channels:
+    data = _data(located)
+    if not found.first or found.kernels.shape[-2] != located.input_shape[-1]:
         return {}
-    if data.get("kind") == "images":
+    if not data or data.get("kind") == "images":
         return {}
-    if located.run.settings.band_selection:
-        return {"unit": "component"}
-    return {
-        "unit": "band",
-        "bands": np.asarray(data["sensor_bands"]),
-        "wavelengths": None
-        if data["wavelengths_nm"] is None
-        else np.asarray(data["wavelengths_nm"]),
-    }
+    numbers, waves = data["sensor_bands"], data["wavelengths_nm"]
+    preparation = located.run.record.get("preparation", {})
+    if preparation.get("band_selection") and not located.run.takes_counts(located.path.name):
+        kept = preparation.get("chosen_bands")
+        if kept is None:
+            return {"unit": "component"}
+        numbers = [band["band"] for band in kept]
+        waves = None if waves is None else [band["wavelength_nm"] for band in kept]
+    waves = None if waves is None else np.asarray(waves)
+    return {"unit": "band", "bands": np.asarray(numbers), "wavelengths": waves}
+
+
+def _data(located: Located) -> dict[str, Any]:
+    """What the run's record says of its data; empty without a run."""
+    found: dict[str, Any] = located.run.record.get("data", {}) if located.run else {}
+    return found
 
 
 def _open_filters(request: Request, located: Located) -> Filters:
@@ -88,7 +101,9 @@ def _graph(request: Request, located: Located, output: Output) -> Path:
 
     total = sum(node.parameters for node in nodes)
     figure = model_graph(
-        nodes, title=f"{located.path.name}: {len(nodes)} layers, {total:,} parameters"
+        nodes,
+        title=f"{located.path.name}: {len(nodes)} layers, {total:,} parameters",
+        synthetic=bool(_data(located).get("synthetic")),
     )
     return output.figure(figure, request.stem)
 

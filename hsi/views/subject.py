@@ -26,6 +26,11 @@ Say = Callable[[str], None]
 SCALED = {"standard": "standardised", "minmax": "min-max scaled", "none": "raw"}
 
 
+def synthetic_line(name: str) -> str:
+    """The first line of output on generated data."""
+    return f"SYNTHETIC scene {name}: generated data, not a measurement."
+
+
 @dataclass(frozen=True)
 class SceneSubject:
     """A scene, prepared as a network takes it, and as its attributions are shown.

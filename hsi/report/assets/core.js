@@ -87,7 +87,7 @@ const report = (() => {
     int8: { dash: [2, 3], mark: "triangle" }, int16x8: { dash: [4, 2, 1, 2], mark: "diamond" },
     int4: { dash: [1, 4], mark: "star" }, "scikit-learn": { dash: [], mark: "diamond" },
   };
-  const family = (variant) => variant.series.replace("quantized", "").replace(variant.form, "").replace("trained", "").replace(/\s+/g, " ").trim();
+  const family = (variant) => variant.made === "trained" ? "" : variant.made;
   const families = [...new Set((data.variants || []).map(family).filter(Boolean))];
   const style = (index) => {
     const variant = data.variants[index];

@@ -5,7 +5,7 @@ report.part("curves", () => {
   const against = byId("against"), methodSelect = byId("curves-method");
   const variants = data.variants;
   const along = {
-    removed: { label: "parameters removed (%)", value: (v) => v.removed, range: [-4, 104] },
+    removed: { label: "parameters removed (%)", value: (v) => v.removed, range: [Math.min(-4, ...variants.map((v) => v.removed - 4)), 104] },
     bytes: { label: "size of the file (bytes, log scale)", value: (v) => v.bytes, log: true },
     macs: { label: "multiply-accumulates (log scale)", value: (v) => v.macs, log: true },
   };
@@ -65,8 +65,8 @@ report.part("curves", () => {
     const series = new Map();
     points.forEach((p) => { const key = p.variant.series; series.set(key, [...(series.get(key) || []), p]); });
     for (const own of series.values()) {
-      const origin = points.filter((p) => p.variant.form === own[0].variant.form && !p.variant.removed && !own.includes(p)).slice(0, 1);
-      const path = own[0].variant.series.includes("pruned") ? [...origin, ...own] : own;
+      const origin = points.filter((p) => p.variant.form === own[0].variant.form && p.variant.made === "trained").slice(0, 1);
+      const path = own[0].variant.made.startsWith("pruned") ? [...origin, ...own] : own;
       g.setLineDash(style(own[0].index).dash.map((n) => n * scale)); g.lineWidth = 1.6 * scale;
       for (let i = 1; i < path.length; i++) {
         g.strokeStyle = style(path[i].index).color; g.beginPath(); g.moveTo(...place(u, path[i - 1])); g.lineTo(...place(u, path[i])); g.stroke();
