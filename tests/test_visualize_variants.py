@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from looking import look, refused
 
 from hsi.cli.visualize import parse
-from hsi.errors import ModelError
+from hsi.errors import ModelError, SettingsError
 from hsi.pipeline.job import TRAINED, open_job
+from hsi.scene import NO_DATA
 from hsi.settings import Settings
 
 ROWS, COLS, BANDS = 20, 22, 12
@@ -274,6 +278,34 @@ def test_the_scene_view_is_the_attribution_of_every_pixel(run):
     np.testing.assert_array_equal(
         maps.peak.ravel()[keys], np.abs(expected.maps).sum(axis=(1, 2)).argmax(axis=1)
     )
+
+
+def test_pixels_without_data_are_neither_explained_nor_counted(run):
+    from hsi.views import _open, whole_scene
+    from hsi.views.choose import check_pixels
+    from hsi.views.locate import locate
+    from hsi.views.opened import open_variants
+    from hsi.views.request import Request
+
+    request = Request((str(run / TRAINED),), "gradient", views=("scene",)).check()
+    found = [locate(request.files[0], request)]
+    (opened,) = open_variants(request, found, _open(request, found, nothing))
+    subject, every = opened.subject, whole_scene.scene_maps(opened, request)
+    empty = every.magnitude > np.quantile(every.magnitude, 0.4)
+    scene = replace(subject.samples.scene, no_data=empty)
+    samples = replace(subject.samples, scene=scene)
+    maps = whole_scene.scene_maps(
+        replace(opened, subject=replace(subject, samples=samples)), request
+    )
+    np.testing.assert_array_equal(maps.magnitude, np.where(empty, np.nan, every.magnitude))
+    np.testing.assert_array_equal(maps.predicted, np.where(empty, NO_DATA, every.predicted))
+    said: list[str] = []
+    whole_scene._say(SimpleNamespace(say=said.append), {"trained": maps})
+    rest = every.magnitude[~empty]
+    assert f"median {np.median(rest):.3g}, largest {rest.max():.3g}" in said[0]
+    row, col = (int(place) for place in np.argwhere(empty)[0])
+    with pytest.raises(SettingsError, match=f"pixel {row},{col}: holds no data"):
+        check_pixels(samples, [(row, col)])
 
 
 def test_the_other_views_are_written(run, pca_run, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsi.composite import FALSE_COLOUR, composite, composite_bands
 from hsi.errors import SettingsError
 from hsi.explain.attribution import rows_at_once
 from hsi.explain.misclassified import misclassified
@@ -29,10 +30,6 @@ Known = SceneSubject | ImageSetSubject
 
 BATCH = 1024
 """Patches at once."""
-FALSE_COLOUR = (860.0, 650.0, 550.0)
-"""Near infrared, red and green in nm, shown as red, green and blue: vegetation is red."""
-STRETCH = (2, 98)
-"""Percentiles of the scene that are drawn black and white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +125,12 @@ def _pictures(subject: Known, keys: np.ndarray) -> tuple[np.ndarray, str]:
     if not isinstance(subject, SceneSubject):
         return subject.pictures(keys), ""
     scene = subject.scene
+    chosen = composite_bands(scene, FALSE_COLOUR)
     if scene.wavelengths is None:
-        chosen = np.linspace(scene.bands - 1, 0, 3).round().astype(int)
         words = f"bands {', '.join(map(str, scene.sensor_bands()[chosen]))}"
     else:
-        chosen = np.array([np.nanargmin(np.abs(scene.wavelengths - nm)) for nm in FALSE_COLOUR])
         words = f"{', '.join(f'{scene.wavelengths[i]:.0f}' for i in chosen)} nm"
-    three = np.asarray(scene.cube[:, :, chosen], np.float32)
-    low, high = np.percentile(three, STRETCH, axis=(0, 1))
-    scaled = np.clip((three - low) / np.maximum(high - low, 1e-12), 0, 1)
-    patches = Patches(scaled, subject.samples.patches.patch_size)
+    patches = Patches(composite(scene, FALSE_COLOUR), subject.samples.patches.patch_size)
     return patches.gather(keys), f"Red, green and blue of the patches: {words}."
 
 
