@@ -333,6 +333,22 @@ def test_model_wide_pictures(run, tmp_path, capsys):
     assert (code == 0) == (tmp_path / "misclassified.png").is_file()
 
 
+def test_misclassified_pixels_of_a_class_are_counted_among_its_own(run, tmp_path, capsys):
+    from hsi.deploy.variant import load_variant
+    from hsi.pipeline.job import samples_of
+    from hsi.runs import open_run
+
+    samples = samples_of(open_run(run), say=nothing)
+    test = samples.part("test")
+    answers = load_variant(run / TRAINED).predict(samples.patches.gather(test.pixels))
+    for index, number in enumerate(NUMBERS):
+        own = test.classes == index
+        wrong = (answers.argmax(axis=1)[own] != index).sum()
+        words = ("--class", number, "--format", "npz", "--output", tmp_path)
+        look(run / TRAINED, "misclassified", *words)
+        assert f"{wrong} of {own.sum()} test pixels of class {number}" in capsys.readouterr().out
+
+
 def test_the_sanity_page(run, tmp_path, capsys):
     options = ("--sanity", "--output", tmp_path, "--name", "page")
     assert look(run / TRAINED, "gradient", *options) == 0

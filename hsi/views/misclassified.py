@@ -69,12 +69,14 @@ def show(look: Look) -> list[Path]:
     logits = np.concatenate(
         [look.first.own.logits(subject.own(keys)) for keys in batches(test.pixels, size)]
     )
-    predicted = logits.argmax(axis=1)
+    predicted, looked_at, of_class = logits.argmax(axis=1), len(logits), ""
     if request.klass is not None:
-        of_class = test.classes == subject.class_index(request.klass)
-        predicted = np.where(of_class, predicted, test.classes)
+        index = subject.class_index(request.klass)
+        own = test.classes == index
+        predicted = np.where(own, predicted, test.classes)
+        looked_at, of_class = np.count_nonzero(own), f" of class {subject.class_text(index)}"
     wrong = int((predicted != test.classes).sum())
-    look.say(f"{wrong} of {len(predicted)} test {unit}s are misclassified.")
+    look.say(f"{wrong} of {looked_at} test {unit}s{of_class} are misclassified.")
     if not wrong:
         raise SettingsError(f"misclassified: every test {unit} looked at is classified rightly.")
     scores = np.take_along_axis(logits, predicted[:, None], axis=1)[:, 0]
