@@ -413,6 +413,25 @@ def test_the_baseline_can_be_chosen(run, tmp_path, baseline):
         assert (stored["completeness_error"] < 0.01).all()
 
 
+@pytest.mark.parametrize("option", ["window_bands", "baseline"])
+def test_options_in_bands_leave_the_arrays_of_components_out(pca_run, tmp_path, capsys, option):
+    """Which they do not fit; what was asked for is there, and the rest is there without them."""
+    value, file = 8, tmp_path / "a.npz"
+    if option == "baseline":
+        value = tmp_path / "baseline.npy"
+        np.save(value, np.full((5, 5, BANDS), 0.25, np.float32))
+    words = ("spectral_occlusion", "--samples", 1, "--output", file)
+    assert look(pca_run / TRAINED, *words, f"--{option}", value) == 0
+    assert f"no attributions_components: {option} is given in bands" in capsys.readouterr().out
+    with np.load(file) as stored:
+        assert stored["attributions"].shape == (1, 5, 5, BANDS)
+        assert "attributions_components" not in stored
+    words = (*words, "--space", "components")
+    assert look(pca_run / TRAINED, *words, "--window_bands", 2) == 0
+    with np.load(file) as stored:
+        assert stored["attributions_components"].shape == (1, 5, 5, 4)
+
+
 # One face
 
 

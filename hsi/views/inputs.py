@@ -163,16 +163,24 @@ _VIEWS = {
 }
 
 
+def _of_components(look: Look, methods: Sequence[str]) -> dict[str, Attribution]:
+    """The same of the network's own input, where bands are reduced and the options fit that."""
+    if not look.subject.reduced:
+        return {}
+    own = Attributed(look.first, look.request, own=True)
+    if own.in_bands:
+        look.say(
+            f"Note: no attributions_components: {own.in_bands} is given in bands; "
+            "--space components takes it in components."
+        )
+        return {}
+    return {method: own(method, look.chosen.inputs, look.chosen.explained) for method in methods}
+
+
 def _arrays(look: Look, found: Maps) -> dict[str, np.ndarray]:
     """Of the first variant as DESIGN names them; of all variants with a leading axis."""
     first = {method: results[0] for method, results in found.items()}
-    components = {}
-    if look.subject.reduced:
-        own = Attributed(look.first, look.request, own=True)
-        components = {
-            method: own(method, look.chosen.inputs, look.chosen.explained) for method in found
-        }
-    arrays = attribution_arrays(first, components)
+    arrays = attribution_arrays(first, _of_components(look, list(found)))
     if len(look.variants) > 1:
         results = found[look.request.method]
         arrays["variants"] = np.asarray(look.labels)
