@@ -13,7 +13,7 @@ import pytest
 
 LEVELS = (
     "errors version",
-    "files quiet georeference",
+    "files file_names quiet georeference",
     "progress scene composite metrics nonnegative results parts cluster",
     "download readers writers public_scenes synthetic catalog split patches bands images published "
     "image_sets",

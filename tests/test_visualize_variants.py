@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -358,7 +360,80 @@ def test_the_sanity_page(run, tmp_path, capsys):
     assert "cannot be randomised" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def namesakes(run, tmp_path_factory):
+    """Two runs whose files have the same names, one with names that differ behind a point alone."""
+    first, second = (tmp_path_factory.mktemp(name) / "run" for name in "ab")
+    for folder in (first, second):
+        shutil.copytree(run, folder)
+    record = json.loads((first / "run.json").read_text())
+    for share in ("0.5", "0.25"):
+        name = f"distilled_compact-{share}"
+        shutil.copy(run / TRAINED, first / f"{name}.h5")
+        record["variants"][f"{name}.h5"] = {"row": {"variant": name}}
+    (first / "run.json").write_text(json.dumps(record))
+    return {
+        "half": first / "distilled_compact-0.5.h5",
+        "quarter": first / "distilled_compact-0.25.h5",
+        "trained": first / TRAINED,
+        "other": second / TRAINED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("{half} {quarter} gradient --format envi --pixel 5,5", 2),
+        ("{trained} {other} gradient --format envi --pixel 5,5", 2),
+        ("{half} {quarter} gradient --sanity --samples 2 --format npz", 2),
+        ("{trained} {other} gradient --sanity --samples 2", 2),
+    ],
+)
+def test_no_file_is_written_over_another(namesakes, tmp_path, capsys, words, count):
+    assert look(*words.format(**namesakes).split(), "--output", tmp_path) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Written")]
+    written = {line.removeprefix("Written: ") for line in said}
+    assert len(said) == len(written) == count
+    ending = said[0].rpartition(".")[2]
+    assert written == {str(path) for path in tmp_path.glob(f"*.{ending}")}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("{half} {quarter} gradient --sanity --output {file}.png", "2 variants"),
+        ("{half} {quarter} gradient --sanity --output {file}.npz", "2 variants"),
+        ("{half} gradient --views pixels --samples 3 --output {file}.png", "3 samples"),
+        ("{half} gradient --views spectrum,scene --output {file}.png", "2 views"),
+    ],
+)
+def test_one_file_for_several_figures_is_refused(namesakes, tmp_path, capsys, words, said):
+    asked = words.format(**namesakes, file=tmp_path / "one")
+    assert look(*asked.split()) == 2
+    printed = capsys.readouterr()
+    assert "Written" not in printed.out
+    assert printed.err.startswith("error: output: one.")
+    assert f"{said}; name a folder" in printed.err.replace(", or one --pixel", "")
+    assert not list(tmp_path.iterdir())
+
+
 # Photographs and arrays
+
+
+def test_photographs_of_one_name_are_called_by_their_folders(photographs, tmp_path, capsys):
+    files = [tmp_path / part / "photo.png" for part in ("day", "night")]
+    for file, name in zip(files, ("one.png", "two.png"), strict=True):
+        file.parent.mkdir()
+        shutil.copy(photographs / name, file)
+    images = [word for file in files for word in ("--image", file)]
+    options = ("--views", "raw", "--output", tmp_path / "out")
+    assert look(photographs / "model.h5", "gradient", *images, *options) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "gradient_day_photo_raw.png", "gradient_night_photo_raw.png",
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "day/photo.png" in printed
+    assert "night/photo.png" in printed
 
 
 def test_photographs_are_overlaid(photographs, tmp_path, figures, capsys):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi.errors import SettingsError
 from hsi.views import cubes, draw, sanity, spectrum, whole_scene
 from hsi.views.arrays import attribution_arrays
 from hsi.views.attributed import Attributed
@@ -33,13 +32,13 @@ def show(look: Look) -> list[Path]:
         return [look.write_arrays(_arrays(look, _attributed(look)))]
     if look.request.format == "envi":
         return cubes.show(look, _attributed(look))
+    _check_one_figure(look, views)
     written: list[Path] = []
     if "spectrum" in views:  # first: it refuses methods without bands, before anything is written
         written += spectrum.show(look)
     if of_samples:
         found = _attributed(look)
         for view in of_samples:
-            _check_one_figure(look, views)
             written += _VIEWS[view](look, found)
     if "scene" in views:
         written += whole_scene.show(look)
@@ -52,11 +51,10 @@ def _default_views(look: Look) -> tuple[str, ...]:
 
 
 def _check_one_figure(look: Look, views: tuple[str, ...]) -> None:
-    if look.request.output_file and len(views) > 1:
-        raise SettingsError(
-            f"output: {look.request.output_file.name} can hold one figure, asked for are "
-            f"{len(views)} views; name a folder."
-        )
+    samples = len(look.chosen.keys)
+    look.output.check_one(len(views), f"{len(views)} views")
+    if views == ("pixels",):
+        look.output.check_one(samples, f"the pixels of {samples} samples", else_=", or one --pixel")
 
 
 def _attributed(look: Look) -> dict[str, list[Attribution]]:

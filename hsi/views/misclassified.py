@@ -74,7 +74,7 @@ def show(look: Look) -> list[Path]:
         index = subject.class_index(request.klass)
         own = test.classes == index
         predicted = np.where(own, predicted, test.classes)
-        looked_at, of_class = np.count_nonzero(own), f" of class {subject.class_text(index)}"
+        looked_at, of_class = int(np.count_nonzero(own)), f" of class {subject.class_text(index)}"
     wrong = int((predicted != test.classes).sum())
     look.say(f"{wrong} of {looked_at} test {unit}s{of_class} are misclassified.")
     if not wrong:
