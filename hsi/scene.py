@@ -14,6 +14,8 @@ MOST_CLASSES = 255
 """A label map with more values than this is taken for something else (a band, an index)."""
 FEW_BANDS = 10
 """So many bands with bad values can be left out; with more, the pixels are at fault."""
+NO_DATA = -1
+"""Stands in maps of classes for a pixel without data."""
 CHUNK_BYTES = 1 << 24
 """Of a cube, looked at in one piece: the cube may be larger than the memory."""
 
@@ -176,6 +178,15 @@ class Scene:
         cube = np.array(self.cube, np.result_type(self.cube, np.float32))
         cube[self.no_data] = spectrum
         return replace(self, cube=cube)
+
+    @property
+    def has_data(self) -> np.ndarray:
+        """(rows, cols) bool: every pixel, but for those without data."""
+        return np.ones(self.labels.shape, bool) if self.no_data is None else ~self.no_data
+
+    def marked(self, classes: np.ndarray) -> np.ndarray:
+        """A map (rows, cols) of classes, with `NO_DATA` in every pixel without data."""
+        return np.where(self.has_data, classes, NO_DATA)
 
     def sensor_bands(self) -> np.ndarray:
         """The 1-based number, in the sensor's own list, of each band of the cube; (bands,) int."""

@@ -98,6 +98,24 @@ def test_models_that_are_no_classifiers_of_one_image_are_one_line(tmp_path):
         assert expected in refusal(model, tmp_path)
 
 
+def test_a_single_score_names_no_class_in_any_form(tmp_path):
+    """Its largest score is always the first, so that all such networks would seem to agree."""
+    from hsi.compress.quantize import quantize
+    from hsi.deploy.variant import load_variant
+
+    layers = keras.layers
+    single = layers.Dense(1, activation="sigmoid")
+    model = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), single])
+    lite = tmp_path / "model.tflite"
+    lite.write_bytes(quantize(model, "float32", calibration=np.zeros((1, *SHAPE), np.float32)))
+    said = refusal(model, tmp_path)
+    assert "second one" in said
+    for path in (tmp_path / "model.h5", lite):
+        with pytest.raises(ModelError) as caught:
+            load_variant(path)
+        assert str(caught.value) == said.replace(str(tmp_path / "model.h5"), str(path))
+
+
 def test_a_graph_without_layers_is_refused(tmp_path):
     import tensorflow as tf
 

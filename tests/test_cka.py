@@ -11,7 +11,12 @@ import pytest
 
 from hsi.compare.batches import LEAST, paired_batches, rows_for
 from hsi.compare.features import Moments, compare_features, observations
-from hsi.compare.representations import Alignment, compare_representations, gram
+from hsi.compare.representations import (
+    Alignment,
+    Representations,
+    compare_representations,
+    gram,
+)
 from hsi.errors import ModelError, SettingsError
 
 SHAPE = (5, 5, 6)
@@ -410,3 +415,23 @@ def test_heat_maps_have_names_on_both_axes_and_one_scale(tmp_path):
         cka_page([])
     with pytest.raises(SettingsError, match=r"2 x 2 layers, got shape \(2, 3\)"):
         cka_page([CkaMap(values, ["a", "b"], ["x", "y"])])
+
+
+def test_pages_of_networks_of_like_names_are_two_files(tmp_path):
+    from types import SimpleNamespace
+
+    from hsi.views.compared_figures import draw_comparison
+
+    one = np.ones((1, 1))
+    pages = [
+        Representations("first", name, ("a",), ("a",), one, one, one, 8, 1)
+        for name in ("run/model", "run_model")
+    ]
+    comparison = SimpleNamespace(
+        common=SimpleNamespace(shape=None, note="", name="cube", synthetic=False),
+        first=None,
+        inside=SimpleNamespace(faithfulness=None, representations=pages),
+    )
+    written = draw_comparison(comparison, tmp_path, say=lambda line: None)
+    assert len({*written}) == 2
+    assert {*written} == {*tmp_path.iterdir()}

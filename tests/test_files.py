@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from hsi.errors import OutputError
+from hsi.file_names import FileNames, name_part, telling_ends
 from hsi.files import atomic_path, remove_remains, sha256_of, write_json, write_text
 from hsi.results import write_rows
 
@@ -152,3 +153,22 @@ def test_the_hash_of_a_file(tmp_path):
     data = os.urandom(100_000)
     (tmp_path / "a").write_bytes(data)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_no_name_is_given_twice():
+    """Nor one that differs in upper case alone, nor one that a number would make."""
+    names = FileNames()
+    given = [names(stem, ".png") for stem in ("a", "a_2", "a", "A", "b", "a")]
+    assert given == ["a.png", "a_2.png", "a_3.png", "A_4.png", "b.png", "a_5.png"]
+    assert names("a", ".npz") == "a.npz"
+    assert len({name.casefold() for name in given}) == len(given)
+
+
+def test_ends_of_paths_are_as_short_as_they_can_tell():
+    assert telling_ends(["/x/day/a.png", "/x/day/b.png"]) == ["a.png", "b.png"]
+    assert telling_ends(["/x/day/a.png", "/x/night/a.png", "/x/night/b.png"]) == [
+        "day/a.png", "night/a.png", "night/b.png",
+    ]  # fmt: skip
+    assert telling_ends(["a.png", "/x/a.png"]) == ["a.png", "x/a.png"]
+    assert telling_ends(["/x/a.png", "/x/a.png"]) == ["a.png", "a.png"]
+    assert name_part("../runs/é 1$.h5") == "runs_é_1_.h5"

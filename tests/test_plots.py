@@ -17,6 +17,7 @@ from hsi.plots.compression import compression_figure, compression_points
 from hsi.plots.confusion import confusion_matrix_figure
 from hsi.plots.maps import class_maps
 from hsi.plots.tiles import attribution_tiles, choose_bands
+from hsi.scene import NO_DATA
 
 
 def pictures(figure):
@@ -266,6 +267,17 @@ def test_a_class_has_one_colour_in_map_and_legend():
     }
     assert entries.pop("unlabelled") == to_rgb(UNLABELLED)
     assert entries == {f"{n}  {name}": to_rgb(class_color(n)) for n, name in names.items()}
+
+
+def test_pixels_without_data_are_told_from_unlabelled_ones():
+    truth, predicted = np.array([[0, 1, NO_DATA]]), np.array([[1, 1, NO_DATA]])
+    figure = class_maps(truth, predicted, {1: "Corn"})
+    drawn = [axes.images[0].get_array()[0] for axes in figure.axes]
+    white = [255, 255, 255]
+    assert [picture.tolist()[2] for picture in drawn] == [white, white]
+    assert white not in [color for picture in drawn for color in picture.tolist()[:2]]
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said == ["1  Corn", "unlabelled", "no data"]
 
 
 def test_masks_have_a_panel_and_a_legend_of_their_own():

@@ -25,6 +25,7 @@ from hsi.metrics import mcnemar
 from hsi.parts import Part
 from hsi.report.packed import Block, pack, to_bytes, unpack
 from hsi.report.page import SCRIPTS
+from hsi.report.scene import BEYOND, NO_DATA
 from hsi.report.sentences import sentences
 from hsi.report.table import COLUMNS
 from hsi.report.tiles import tiles
@@ -35,6 +36,9 @@ from hsi.settings import QUANTIZATIONS
 
 HOSTILE = "<script>window.hurt=1</script>"
 """The name of a class, in a scene of the user's own."""
+HOLE = np.s_[:3, 15:]
+"""Its pixels without data."""
+FACTS = "data ignore value = -9999\nwavelength units = nm\n"
 TO_THE_MIDDLE = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
 
 
@@ -82,13 +86,14 @@ class Page(HTMLParser):
 
 
 def write_envi(folder: Path) -> tuple[Path, Path]:
-    """The small scene as ENVI files, whose first class has a hostile name."""
+    """The small scene as ENVI files, with a hole, whose first class has a hostile name."""
     cube, labels = make_scene(rows=20, cols=18)
+    cube[HOLE] = -9999
     labels = np.searchsorted([0, 4, 7, 9], labels).astype(np.uint8)
     names = ", ".join(["none", HOSTILE, "soil & rock", 'grass "wet"'])
     waves = ", ".join(str(500 + 40 * band) for band in range(cube.shape[2]))
     for name, array, more in (
-        ("field", cube, f"wavelength units = nm\nwavelength = {{{waves}}}\n"),
+        ("field", cube, f"{FACTS}wavelength = {{{waves}}}\n"),
         ("truth", labels[..., None], f"classes = 4\nclass names = {{{names}}}\n"),
     ):
         rows, cols, bands = array.shape
@@ -187,7 +192,9 @@ def test_maps_and_attributions_are_those_of_the_models(page, folder):
     found, scale = page.array("attribution_gradient"), page.array("attribution_gradient_scale")
     for place, variant in enumerate(data["variants"]):
         model = load_variant(folder / variant["file"])
-        assert np.array_equal(predicted[place], class_map(model, samples.patches))
+        expected = class_map(model, samples.patches)
+        expected[HOLE] = NO_DATA
+        assert np.array_equal(predicted[place], expected)
         maps = attribute(
             "gradient", model.score, samples.patches.gather(keys), classes=classes
         ).maps.sum(axis=(1, 2))
@@ -199,9 +206,36 @@ def test_maps_and_attributions_are_those_of_the_models(page, folder):
     cube = np.asarray(samples.scene.cube, float).reshape(-1, samples.scene.bands)
     away = np.abs(spectra.T - cube)
     assert np.median(away) <= counts[:, 1].max()
+    held = np.ones(predicted.shape[1:], bool)
+    held[HOLE] = False
+    low, high = np.percentile(cube[held.ravel()], (BEYOND, 100 - BEYOND), axis=0)
+    np.testing.assert_allclose(counts[:, 0], low, rtol=1e-5)  # the hole does not stretch the scale
+    np.testing.assert_allclose(counts[:, 0] + 65535 * counts[:, 1], high, rtol=1e-5)
+    assert (page.array("spectra").reshape(len(low), *held.shape)[:, ~held] == 0).all()
+    assert (page.array("sure")[:, ~held] == 0).all()
     likeness = data["methods"][0]["likeness"]
     assert likeness[0]["median"] == pytest.approx(1)
     assert likeness[1]["median"] < 1
+
+
+@pytest.mark.slow
+def test_the_class_maps_of_the_run_show_its_hole(folder):
+    from hsi.pipeline.figures import _maps
+    from hsi.pipeline.job import samples_of
+    from hsi.runs import open_run
+
+    run = open_run(folder)
+    samples = samples_of(run, say=lambda line: None)
+    job = SimpleNamespace(run=run, samples=samples, network=SimpleNamespace(name="cao"))
+    figure = _maps(job, samples)
+    assert "no data" in [text.get_text() for text in figure.legends[0].get_texts()
+                         + figure.legends[1].get_texts()]  # fmt: skip
+    *maps, _ = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(maps) == 3
+    for picture in maps:
+        white = (picture == 255).all(axis=-1)
+        assert white[HOLE].all()
+        assert white.sum() == white[HOLE].size
 
 
 @pytest.fixture(scope="module")
@@ -604,6 +638,30 @@ def test_in_a_browser_a_pixel_is_chosen_by_click_and_keys(opened, page):
     key = page.data()["explained"][0]
     click_pixel(opened, "scene", *divmod(key, page.data()["cols"]))
     assert text_of(opened, "attribution-said").startswith("Of this pixel")
+
+
+@pytest.mark.slow
+def test_in_a_browser_a_pixel_without_data_has_no_answer(opened):
+    click_pixel(opened, "scene", 1, 16)
+    assert text_of(opened, "pixel-facts") == "row 1, column 16 · no data"
+    cells = opened.find_elements("css selector", "#answers td")
+    assert {cell.get_attribute("textContent") for cell in cells} == {"–"}
+    assert opened.execute_script("return pixels.spectrum(report.choice.pixel)") is None
+    assert text_of(opened, "attribution-said").startswith("This pixel holds no data")
+    for name in ("class-legend", "differ-legend"):
+        assert text_of(opened, name).endswith("no data")
+    assert opened.get_log("browser") == []
+    drawn = opened.execute_script(
+        """
+        return ["map-a", "map-b", "map-differ", "scene"].map((name) => [[16, 1], [1, 16]].map(
+          ([col, row]) => [...document.getElementById(name).getContext("2d").getImageData(
+            col, row, 1, 1).data.subarray(0, 3)].join()));
+        """
+    )
+    empty = {"light": "255,255,255", "dark": "0,0,0"}
+    theme = opened.execute_script("return document.documentElement.dataset.theme")
+    assert all(hole == empty[theme] != other for hole, other in drawn)
+    opened.get_log("browser")  # what it says of this reading of pixels is not the page's
 
 
 @pytest.mark.slow

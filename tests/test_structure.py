@@ -13,8 +13,8 @@ import pytest
 
 LEVELS = (
     "errors version",
-    "files quiet georeference",
-    "progress scene metrics nonnegative results parts cluster",
+    "files file_names quiet georeference",
+    "progress scene composite metrics nonnegative results parts cluster",
     "download readers writers public_scenes synthetic catalog split patches bands images published "
     "image_sets",
     "models",

@@ -17,6 +17,7 @@ from PIL import Image
 from survey_raters import NAMES, VARIANTS, make_key, make_pictures
 
 from hsi.cli import main
+from hsi.composite import FALSE_COLOUR, composite
 from hsi.errors import SettingsError
 from hsi.files import write_text
 from hsi.plots.survey import overlay
@@ -24,7 +25,7 @@ from hsi.survey.analyse import analyse_survey
 from hsi.survey.crowd import write_crowd
 from hsi.survey.design import Choices
 from hsi.survey.key import PREFERENCE, RECOGNITION, read_key, write_key
-from hsi.survey.pictures import chosen_variants, false_colour, importance, looks
+from hsi.survey.pictures import chosen_variants, importance, looks
 from hsi.survey.questionnaire import questionnaire
 from hsi.survey.sheets import COVER, SIDE, covered, enlarged, framed, most_important, sheet_of
 
@@ -149,7 +150,7 @@ def scene_subject(folder: Path):
 
 def test_a_patch_is_the_middle_of_its_original_in_false_colour(tmp_path: Path):
     subject = scene_subject(tmp_path)
-    colours = false_colour(subject.scene)
+    colours = composite(subject.scene, FALSE_COLOUR)
     cube = np.asarray(subject.scene.cube, float)
     for channel, band in enumerate((5, 2, 0)):  # no wavelengths: last, middle, first
         low, high = np.percentile(cube[..., band], [2, 98])
@@ -166,9 +167,18 @@ def test_a_patch_is_the_middle_of_its_original_in_false_colour(tmp_path: Path):
 def test_with_wavelengths_the_nearest_bands_are_red_green_and_blue(tmp_path: Path):
     scene = scene_subject(tmp_path).scene
     known = replace(scene, wavelengths=np.array([500, 555, np.nan, 655, 850, 1200.0]))
-    assert (false_colour(known) == false_colour(replace(
-        scene, cube=np.asarray(scene.cube)[..., [1, 3, 4]]
-    ))).all()  # fmt: skip
+    other = replace(scene, cube=np.asarray(scene.cube)[..., [1, 3, 4]])
+    assert (composite(known, FALSE_COLOUR) == composite(other, FALSE_COLOUR)).all()
+
+
+def test_pixels_without_data_do_not_move_the_colours(tmp_path: Path):
+    scene = scene_subject(tmp_path).scene
+    empty = np.zeros(scene.labels.shape, bool)
+    empty[:9] = True
+    bright = np.where(empty[..., None], 60000, scene.cube)
+    shown = composite(replace(scene, cube=bright, no_data=empty), FALSE_COLOUR)
+    rest = replace(scene, cube=scene.cube[9:], labels=scene.labels[9:])
+    np.testing.assert_array_equal(shown[9:], composite(rest, FALSE_COLOUR))
 
 
 # What raters may not see

@@ -561,6 +561,7 @@ REFUSED = {
     "step": ("{run} gradient --step_band 0", "expected 1 or more, got 0"),
     "samples": ("{run} gradient --samples 0", "expected 1 or more, got 0"),
     "pixel or samples": ("{run} gradient --samples 2 --pixel 3,3", "not both"),
+    "pixel of the model": ("{run} misclassified --pixel 3,3", "of no pixel that is named"),
     "layer of an input": ("{run} gradient --layer conv_1", "expected with activation_map"),
     "layers": ("{run} gradcam --layer conv_1,conv_2", "looks at one layer, got 2"),
     "noise of a layer": ("{run} activation_map --noise 0.1", "expected with gradient"),

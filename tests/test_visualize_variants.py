@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from looking import look, refused
 
 from hsi.cli.visualize import parse
-from hsi.errors import ModelError
+from hsi.errors import ModelError, SettingsError
 from hsi.pipeline.job import TRAINED, open_job
+from hsi.scene import NO_DATA
 from hsi.settings import Settings
 
 ROWS, COLS, BANDS = 20, 22, 12
@@ -276,6 +282,34 @@ def test_the_scene_view_is_the_attribution_of_every_pixel(run):
     )
 
 
+def test_pixels_without_data_are_neither_explained_nor_counted(run):
+    from hsi.views import _open, whole_scene
+    from hsi.views.choose import check_pixels
+    from hsi.views.locate import locate
+    from hsi.views.opened import open_variants
+    from hsi.views.request import Request
+
+    request = Request((str(run / TRAINED),), "gradient", views=("scene",)).check()
+    found = [locate(request.files[0], request)]
+    (opened,) = open_variants(request, found, _open(request, found, nothing))
+    subject, every = opened.subject, whole_scene.scene_maps(opened, request)
+    empty = every.magnitude > np.quantile(every.magnitude, 0.4)
+    scene = replace(subject.samples.scene, no_data=empty)
+    samples = replace(subject.samples, scene=scene)
+    maps = whole_scene.scene_maps(
+        replace(opened, subject=replace(subject, samples=samples)), request
+    )
+    np.testing.assert_array_equal(maps.magnitude, np.where(empty, np.nan, every.magnitude))
+    np.testing.assert_array_equal(maps.predicted, np.where(empty, NO_DATA, every.predicted))
+    said: list[str] = []
+    whole_scene._say(SimpleNamespace(say=said.append), {"trained": maps})
+    rest = every.magnitude[~empty]
+    assert f"median {np.median(rest):.3g}, largest {rest.max():.3g}" in said[0]
+    row, col = (int(place) for place in np.argwhere(empty)[0])
+    with pytest.raises(SettingsError, match=f"pixel {row},{col}: holds no data"):
+        check_pixels(samples, [(row, col)])
+
+
 def test_the_other_views_are_written(run, pca_run, tmp_path):
     for folder in (run, pca_run):
         target = tmp_path / folder.parent.name
@@ -301,6 +335,22 @@ def test_model_wide_pictures(run, tmp_path, capsys):
     assert (code == 0) == (tmp_path / "misclassified.png").is_file()
 
 
+def test_misclassified_pixels_of_a_class_are_counted_among_its_own(run, tmp_path, capsys):
+    from hsi.deploy.variant import load_variant
+    from hsi.pipeline.job import samples_of
+    from hsi.runs import open_run
+
+    samples = samples_of(open_run(run), say=nothing)
+    test = samples.part("test")
+    answers = load_variant(run / TRAINED).predict(samples.patches.gather(test.pixels))
+    for index, number in enumerate(NUMBERS):
+        own = test.classes == index
+        wrong = (answers.argmax(axis=1)[own] != index).sum()
+        words = ("--class", number, "--format", "npz", "--output", tmp_path)
+        look(run / TRAINED, "misclassified", *words)
+        assert f"{wrong} of {own.sum()} test pixels of class {number}" in capsys.readouterr().out
+
+
 def test_the_sanity_page(run, tmp_path, capsys):
     options = ("--sanity", "--output", tmp_path, "--name", "page")
     assert look(run / TRAINED, "gradient", *options) == 0
@@ -310,7 +360,80 @@ def test_the_sanity_page(run, tmp_path, capsys):
     assert "cannot be randomised" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def namesakes(run, tmp_path_factory):
+    """Two runs whose files have the same names, one with names that differ behind a point alone."""
+    first, second = (tmp_path_factory.mktemp(name) / "run" for name in "ab")
+    for folder in (first, second):
+        shutil.copytree(run, folder)
+    record = json.loads((first / "run.json").read_text())
+    for share in ("0.5", "0.25"):
+        name = f"distilled_compact-{share}"
+        shutil.copy(run / TRAINED, first / f"{name}.h5")
+        record["variants"][f"{name}.h5"] = {"row": {"variant": name}}
+    (first / "run.json").write_text(json.dumps(record))
+    return {
+        "half": first / "distilled_compact-0.5.h5",
+        "quarter": first / "distilled_compact-0.25.h5",
+        "trained": first / TRAINED,
+        "other": second / TRAINED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("{half} {quarter} gradient --format envi --pixel 5,5", 2),
+        ("{trained} {other} gradient --format envi --pixel 5,5", 2),
+        ("{half} {quarter} gradient --sanity --samples 2 --format npz", 2),
+        ("{trained} {other} gradient --sanity --samples 2", 2),
+    ],
+)
+def test_no_file_is_written_over_another(namesakes, tmp_path, capsys, words, count):
+    assert look(*words.format(**namesakes).split(), "--output", tmp_path) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Written")]
+    written = {line.removeprefix("Written: ") for line in said}
+    assert len(said) == len(written) == count
+    ending = said[0].rpartition(".")[2]
+    assert written == {str(path) for path in tmp_path.glob(f"*.{ending}")}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("{half} {quarter} gradient --sanity --output {file}.png", "2 variants"),
+        ("{half} {quarter} gradient --sanity --output {file}.npz", "2 variants"),
+        ("{half} gradient --views pixels --samples 3 --output {file}.png", "3 samples"),
+        ("{half} gradient --views spectrum,scene --output {file}.png", "2 views"),
+    ],
+)
+def test_one_file_for_several_figures_is_refused(namesakes, tmp_path, capsys, words, said):
+    asked = words.format(**namesakes, file=tmp_path / "one")
+    assert look(*asked.split()) == 2
+    printed = capsys.readouterr()
+    assert "Written" not in printed.out
+    assert printed.err.startswith("error: output: one.")
+    assert f"{said}; name a folder" in printed.err.replace(", or one --pixel", "")
+    assert not list(tmp_path.iterdir())
+
+
 # Photographs and arrays
+
+
+def test_photographs_of_one_name_are_called_by_their_folders(photographs, tmp_path, capsys):
+    files = [tmp_path / part / "photo.png" for part in ("day", "night")]
+    for file, name in zip(files, ("one.png", "two.png"), strict=True):
+        file.parent.mkdir()
+        shutil.copy(photographs / name, file)
+    images = [word for file in files for word in ("--image", file)]
+    options = ("--views", "raw", "--output", tmp_path / "out")
+    assert look(photographs / "model.h5", "gradient", *images, *options) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "gradient_day_photo_raw.png", "gradient_night_photo_raw.png",
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "day/photo.png" in printed
+    assert "night/photo.png" in printed
 
 
 def test_photographs_are_overlaid(photographs, tmp_path, figures, capsys):
@@ -363,6 +486,25 @@ def test_the_baseline_can_be_chosen(run, tmp_path, baseline):
     assert look(run / TRAINED, "integrated_gradient", *options) == 0
     with np.load(file) as stored:
         assert (stored["completeness_error"] < 0.01).all()
+
+
+@pytest.mark.parametrize("option", ["window_bands", "baseline"])
+def test_options_in_bands_leave_the_arrays_of_components_out(pca_run, tmp_path, capsys, option):
+    """Which they do not fit; what was asked for is there, and the rest is there without them."""
+    value, file = 8, tmp_path / "a.npz"
+    if option == "baseline":
+        value = tmp_path / "baseline.npy"
+        np.save(value, np.full((5, 5, BANDS), 0.25, np.float32))
+    words = ("spectral_occlusion", "--samples", 1, "--output", file)
+    assert look(pca_run / TRAINED, *words, f"--{option}", value) == 0
+    assert f"no attributions_components: {option} is given in bands" in capsys.readouterr().out
+    with np.load(file) as stored:
+        assert stored["attributions"].shape == (1, 5, 5, BANDS)
+        assert "attributions_components" not in stored
+    words = (*words, "--space", "components")
+    assert look(pca_run / TRAINED, *words, "--window_bands", 2) == 0
+    with np.load(file) as stored:
+        assert stored["attributions_components"].shape == (1, 5, 5, 4)
 
 
 # One face

@@ -13,6 +13,7 @@ import numpy as np
 from hsi.baselines import ENDING
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError
+from hsi.models.files import load_model, too_few_classes
 
 if TYPE_CHECKING:
     from hsi.explain.activation_map import LayerActivations
@@ -144,9 +145,15 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
 
     Raises:
         ModelError: missing, damaged, no classifier with one input and one output of (samples,
-            classes), or a file that would run a stranger's code.
+            classes), two of them at least, or a file that would run a stranger's code.
     """
-    path = Path(path)
+    variant = _load(Path(path), trust=trust, threads=threads)
+    if variant.classes == 1:
+        raise too_few_classes(path, (None, 1))
+    return variant
+
+
+def _load(path: Path, *, trust: bool, threads: int) -> Variant:
     if path.suffix.lower() == TFLITE:
         lite = TFLiteModel(path, threads=threads)
         return Variant(
@@ -158,7 +165,6 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
 
         fitted = load(path)
         return Variant(path, input_shape=fitted.shape, classes=fitted.total, forward=fitted)
-    from hsi.models.files import load_model
     from hsi.predict import compiled
 
     model = load_model(path, trust=trust)

@@ -9,7 +9,7 @@ from pathlib import Path
 import tf_keras as keras
 
 from hsi.errors import ModelError
-from hsi.models.files import load_model
+from hsi.models.files import load_model, too_few_classes
 from hsi.models.precision import precision_note
 
 Say = Callable[[str], None]
@@ -84,10 +84,7 @@ def _classes(model: keras.Model, path: str | Path) -> int:
         raise ModelError(f"{path}: expected one output, got {len(model.outputs)}.")
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
-        raise ModelError(
-            f"{path}: expected scores of (n, classes) with two classes or more, got {shape}; a "
-            "single logistic score needs a second one."
-        )
+        raise too_few_classes(path, shape)
     return int(shape[1])
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,14 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model | SavedG
             model = single_precision(model)
             refuse_wrong_steps(model)
     return model
+
+
+def too_few_classes(path: str | Path, shape: Sequence[int | None]) -> ModelError:
+    """The refusal of a network whose scores name no class: every sample would get the first."""
+    return ModelError(
+        f"{path}: expected scores of (n, classes) with two classes or more, got {tuple(shape)}; a "
+        "single logistic score needs a second one."
+    )
 
 
 def _load_file(path: Path, *, trust: bool) -> keras.Model:

@@ -70,11 +70,10 @@ def _maps(job: Job, samples: Samples) -> Any:
         row = job.run.record["variants"][file]["row"]
         title = f"{row['variant']}, OA {row['oa']:.1f} %"
         taken = on_counts(samples) if job.run.takes_counts(file) else samples
-        maps[title] = numbers[class_map(forward, taken.patches)]
+        maps[title] = scene.marked(numbers[class_map(forward, taken.patches)])
     masks = {"training": samples.split.train}
-    return class_maps(
-        scene.labels, maps, scene.class_names, title=_title(job), masks=masks, **_note(job)
-    )
+    truth = scene.marked(scene.labels)
+    return class_maps(truth, maps, scene.class_names, title=_title(job), masks=masks, **_note(job))
 
 
 def _title(job: Job) -> str:

@@ -35,6 +35,9 @@ MISSING = "#BDBDBD"
 UNLABELLED = "#D9D9D9"
 """Colour of pixels without a class."""
 
+WITHOUT_DATA = "#FFFFFF"
+"""Colour of pixels without data: that of the page, since there is no pixel to speak of."""
+
 CLASS_COLORS = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#4B0D0D",
     "#0D0D8A", "#8A3C5B", "#9A5BF7", "#3C4B0D", "#4B2CD8", "#0DD88A", "#C80D9A", "#4B0D5B",
@@ -52,7 +55,7 @@ _GREYISH, _WHITISH, _BLACKISH = 0.12, 0.93, 0.25
 
 
 def class_color(number: int) -> str:
-    """The colour of a published class number; 0 is unlabelled.
+    """The colour of a published class number; 0 is unlabelled, below it there is no data.
 
     Above the palette's 24 colours they come again lighter, then darker, and so on.
 
@@ -61,7 +64,7 @@ def class_color(number: int) -> str:
         ('#D9D9D9', '#E69F00')
     """
     if number <= 0:
-        return UNLABELLED
+        return UNLABELLED if number == 0 else WITHOUT_DATA
     turn, place = divmod(number - 1, len(CLASS_COLORS))
     if turn == 0:
         return CLASS_COLORS[place]
@@ -75,7 +78,7 @@ def class_image(labels: np.ndarray, colors: Mapping[int, str] | None = None) -> 
     """A label map as a picture: (rows, cols) published numbers -> (rows, cols, 3) uint8.
 
     Args:
-        labels: published numbers; 0 and below are unlabelled.
+        labels: published numbers; 0 is unlabelled, below it there is no data.
         colors: number -> colour, where other colours than those of the palette are wanted.
     """
     numbers, places = np.unique(labels, return_inverse=True)

@@ -11,8 +11,9 @@ from matplotlib.patches import Patch
 
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
-from hsi.plots.colors import SERIES_COLORS, UNLABELLED, class_color, class_image
+from hsi.plots.colors import SERIES_COLORS, class_color, class_image
 from hsi.plots.words import plain
+from hsi.scene import NO_DATA
 
 
 def class_maps(
@@ -29,9 +30,9 @@ def class_maps(
     """Ground truth, predicted map(s) and the split side by side, with one legend.
 
     Args:
-        truth: (rows, cols) published numbers, 0 unlabelled.
-        predicted: (rows, cols) published numbers of every pixel; or title -> such a map, for
-            several variants.
+        truth: (rows, cols) published numbers, 0 unlabelled, `NO_DATA` where there is none.
+        predicted: (rows, cols) published numbers of every pixel, or `NO_DATA`; or title -> such a
+            map, for several variants.
         class_names: published number -> name; all of them stand in the legend.
         title: of the figure.
         colors: published number -> colour, where not the palette's.
@@ -76,8 +77,11 @@ def class_maps(
         )
         for n, s in sorted(class_names.items())
     ]
-    if any((np.asarray(labels) <= 0).any() for labels in panels.values()):
-        handles.append(Patch(facecolor=UNLABELLED, edgecolor="#555555", label="unlabelled"))
+    handles += [
+        Patch(facecolor=class_color(number), edgecolor="#555555", label=text)
+        for number, text in ((0, "unlabelled"), (NO_DATA, "no data"))
+        if any((np.asarray(labels) == number).any() for labels in panels.values())
+    ]
     figure.legend(
         handles=handles,
         loc="outside right upper",

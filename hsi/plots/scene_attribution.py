@@ -14,8 +14,9 @@ from matplotlib.patches import Patch
 
 from hsi.errors import SettingsError
 from hsi.plots import add_note, new_figure
-from hsi.plots.colors import MISSING, SEQUENTIAL, UNLABELLED, class_color, class_image, robust_limit
+from hsi.plots.colors import MISSING, SEQUENTIAL, class_color, class_image, robust_limit
 from hsi.plots.words import plain, wrapped
+from hsi.scene import NO_DATA
 
 PERCENTILE = 99.0
 """Of the magnitudes of all variants, where the colour scale ends: few pixels lie above it."""
@@ -50,8 +51,8 @@ def scene_attribution(
             drawn where the magnitude is zero or NaN.
         labels: (rows, cols) published numbers of the ground truth, 0 unlabelled.
         class_names: published number -> name, for the legend.
-        predicted: variant -> (rows, cols) published numbers; where a variant has none, the ground
-            truth stands in its row.
+        predicted: variant -> (rows, cols) published numbers, `NO_DATA` where there is none; where
+            a variant has no such map, the ground truth stands in its row.
         captions: row label -> text under it: similarity to the first.
         title: of the figure: method, files, scene.
         magnitude_label, strongest_label: of the colour bars, with their units.
@@ -63,7 +64,8 @@ def scene_attribution(
     _check(magnitudes, strongest, labels, predicted)
     limit = robust_limit(list(magnitudes.values()), percentile=PERCENTILE)
     norms = (Normalize(0.0, limit), _norm_of(magnitudes, strongest))
-    figure, top, below = _figure_for(labels.shape, len(magnitudes), len(class_names))
+    legend = _legend_entries(class_names, predicted)
+    figure, top, below = _figure_for(labels.shape, len(magnitudes), len(legend))
     grid, bars = _grid(top, len(magnitudes))
     for axes, (label, magnitude) in zip(grid, magnitudes.items(), strict=True):
         magnitude = np.asarray(magnitude, float)
@@ -91,7 +93,7 @@ def scene_attribution(
                            extend="neither" if column else "max")  # fmt: skip
         bar.set_label(wrapped(text, 4, size=9.5), fontsize=9.5)
         bar.ax.tick_params(labelsize=8.5)
-    _legend(below, class_names)
+    _legend(below, legend)
     if title:
         figure.suptitle(wrapped(title, figure.get_figwidth(), size=13), fontsize=12.5)
     said = "Axes: rows and columns of pixels. White lines: borders of the ground truth."
@@ -141,12 +143,12 @@ def _norm_of(
 
 
 def _figure_for(
-    shape: tuple[int, ...], rows: int, classes: int
+    shape: tuple[int, ...], rows: int, entries: int
 ) -> tuple[Figure, SubFigure, SubFigure]:
     """Figure, part of the maps and part of the legend, with panels in the aspect of the scene."""
     aspect = shape[0] / shape[1]
     width = min(4.2, max(2.4, 5.5 / aspect))
-    lines = -(-(classes + 1) // _columns(3 * width))
+    lines = -(-entries // _columns(3 * width))
     legend = 0.23 * lines + 0.15
     body = rows * (width * aspect + 0.35) + 1.0
     figure = new_figure(3 * width + 1.0, body + legend + 0.9)
@@ -199,12 +201,22 @@ def _right(classes: np.ndarray, labels: np.ndarray) -> str:
     return f": {100 * (classes[known] == labels[known]).mean():.1f} % of labelled pixels right"
 
 
-def _legend(part: SubFigure, class_names: Mapping[int, str]) -> None:
+def _legend_entries(
+    class_names: Mapping[int, str], predicted: Mapping[str, np.ndarray]
+) -> dict[int, str]:
+    """Published number -> text; "no data" only where a map has such pixels."""
+    entries = {n: f"{n}  {name}" for n, name in sorted(class_names.items())}
+    entries[0] = "unlabelled"
+    if any((np.asarray(classes) == NO_DATA).any() for classes in predicted.values()):
+        entries[NO_DATA] = "no data"
+    return entries
+
+
+def _legend(part: SubFigure, entries: Mapping[int, str]) -> None:
     handles = [
-        Patch(facecolor=class_color(n), edgecolor="#555555", label=plain(f"{n}  {name}"))
-        for n, name in sorted(class_names.items())
+        Patch(facecolor=class_color(n), edgecolor="#555555", label=plain(text))
+        for n, text in entries.items()
     ]
-    handles.append(Patch(facecolor=UNLABELLED, edgecolor="#555555", label="unlabelled"))
     part.legend(
         handles=handles, loc="center", ncols=_columns(part.get_figure(root=True).get_figwidth()),
         fontsize=9, frameon=False,

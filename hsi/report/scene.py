@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hsi.compare.means import scene_blocks
+from hsi.composite import TRUE_COLOUR, composite
 from hsi.explain.spectra import pixel_sums
 from hsi.pipeline.job import data_run
 from hsi.predict import scene_scores
@@ -39,10 +40,8 @@ PARTING = 24
 MEASURE = "cosine"
 """Of attributions over wavelength; see `hsi.compare.attributions`."""
 
-TRUE_COLOUR = (650.0, 550.0, 450.0)
-"""Red, green and blue in nm."""
-STRETCH = (2, 98)
-"""Percentiles of the scene that are drawn black and white."""
+NO_DATA = 255
+"""Stands in the page's maps for the class of a pixel without data; classes are 0 to 254."""
 FINE, MOST = 1_500_000, 5_000_000
 """Values of all spectra up to which they have 16 bits, and 8; of larger scenes every second, third
 ... pixel of rows and columns is taken."""
@@ -56,7 +55,7 @@ class SceneMaps:
     """What the variants answer at every pixel.
 
     Attributes:
-        predicted: (variants, rows, cols) uint8 class indices.
+        predicted: (variants, rows, cols) uint8 class indices, `NO_DATA` where there is none.
         sure: (variants, rows, cols) uint8, the largest score of 255; None where scores are no
             probabilities.
     """
@@ -101,7 +100,7 @@ def scene_part(
         *([] if maps.sure is None else [pack("sure", maps.sure)]),
         pack("truth", (subject.scene.class_indices() + 1).astype(np.uint8)),
         pack("parts", _parts(subject)),
-        pack("colour", true_colour(subject.scene)),
+        pack("colour", np.round(255 * composite(subject.scene, TRUE_COLOUR)).astype(np.uint8)),
         *spectra,
         *(block for item in found for block in _attribution_blocks(item)),
     ]
@@ -134,7 +133,7 @@ def _attention(
 
 
 def predicted_maps(opened: Sequence[Opened], subject: SceneSubject, *, seed: int) -> SceneMaps:
-    """Class and largest score of every pixel, by every variant."""
+    """Class and largest score of every pixel that holds data, by every variant."""
     shape = (len(opened), subject.scene.rows, subject.scene.cols)
     predicted, sure = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     probable = True
@@ -147,6 +146,8 @@ def predicted_maps(opened: Sequence[Opened], subject: SceneSubject, *, seed: int
                 sure[place][strip.place] = np.round(255 * scores.max(axis=-1).clip(0, 1))
                 probable &= _probabilities(scores)
             advance(place + 1, item.label)
+    empty = ~subject.scene.has_data
+    predicted[:, empty], sure[:, empty] = NO_DATA, 0
     return SceneMaps(predicted, sure if probable else None)
 
 
@@ -162,29 +163,22 @@ def explained_pixels(
 
 
 def packed_spectra(scene: Scene) -> tuple[list[Block], dict[str, Any]]:
-    """The sensor's counts of all pixels, or of a grid of them: blocks and what they are."""
+    """The sensor's counts of all pixels, or of a grid of them: blocks and what they are.
+
+    Pixels without data have no say in the scale and are 0 on it; the page shows none of them.
+    """
     stride = 1
     while -(-scene.rows // stride) * -(-scene.cols // stride) * scene.bands > MOST:
         stride += 1
     cube = np.asarray(scene.cube[::stride, ::stride], np.float32)
-    low, high = np.percentile(cube, (BEYOND, 100 - BEYOND), axis=(0, 1))
-    bands = np.clip(cube, low, high).transpose(2, 0, 1).reshape(scene.bands, -1)
+    held = scene.has_data[::stride, ::stride]
+    low, high = np.percentile(cube[held], (BEYOND, 100 - BEYOND), axis=0)
+    cube = np.where(held[..., None], np.clip(cube, low, high), low)
+    bands = cube.transpose(2, 0, 1).reshape(scene.bands, -1)
     numbers, scale = to_bytes(bands, axis=1, levels=65535 if cube.size <= FINE else 255)
     words = "16 bits" if cube.size <= FINE else "8 bits"
     facts = {"stride": stride, "gridCols": cube.shape[1], "spectrumBits": words}
     return [pack("spectra", numbers, differences=True), pack("spectraScale", scale)], facts
-
-
-def true_colour(scene: Scene) -> np.ndarray:
-    """(rows, cols, 3) uint8: red, green and blue, or three bands spread over the list."""
-    if scene.wavelengths is None or not np.isfinite(scene.wavelengths).any():
-        chosen = np.linspace(scene.bands - 1, 0, 3).round().astype(int)
-    else:
-        chosen = np.array([np.nanargmin(np.abs(scene.wavelengths - nm)) for nm in TRUE_COLOUR])
-    three = np.asarray(scene.cube[:, :, chosen], np.float32)
-    low, high = np.percentile(three, STRETCH, axis=(0, 1))
-    scaled = np.clip((three - low) / np.maximum(high - low, 1e-12), 0, 1)
-    return np.round(255 * scaled).astype(np.uint8)
 
 
 def _attribution_blocks(found: Explained) -> list[Block]:

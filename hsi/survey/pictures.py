@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from hsi.composite import FALSE_COLOUR, composite
 from hsi.errors import DataError, SettingsError, one_of
 from hsi.explain import METHODS
 from hsi.files import sha256_of
 from hsi.patches import Patches
 from hsi.pipeline.job import TRAINED
 from hsi.runs import Run
-from hsi.scene import Scene
 from hsi.survey.design import Choices
 from hsi.views.choose import Chosen, choose, predict
 from hsi.views.image_set import ImageSetSubject
 from hsi.views.locate import locate
-from hsi.views.misclassified import FALSE_COLOUR, STRETCH
 from hsi.views.opened import Opened, open_subjects, open_variants
 from hsi.views.request import Request
 from hsi.views.subject import SceneSubject
@@ -201,23 +200,9 @@ def looks(subject: Known, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(subject, ImageSetSubject):
         found = subject.pictures(keys)
         return found, found
-    colours = false_colour(subject.scene)
+    colours = composite(subject.scene, FALSE_COLOUR)
     side = subject.samples.patches.patch_size
     patches = Patches(colours, side).gather(keys)
     wide = min(max(AROUND * side, LEAST_AROUND), *colours.shape[:2])
     around = Patches(colours, wide - 1 + wide % 2).gather(keys)
     return patches, around
-
-
-def false_colour(scene: Scene) -> np.ndarray:
-    """(rows, cols, 3) of 0..1: near infrared, red and green as red, green and blue, each stretched.
-
-    Of a scene without wavelengths its last, middle and first band.
-    """
-    if scene.wavelengths is None:
-        bands = np.linspace(scene.bands - 1, 0, 3).round().astype(int)
-    else:
-        bands = np.array([np.nanargmin(np.abs(scene.wavelengths - nm)) for nm in FALSE_COLOUR])
-    three = np.asarray(scene.cube[:, :, bands], np.float32)
-    low, high = np.percentile(three, STRETCH, axis=(0, 1))
-    return np.clip((three - low) / np.maximum(high - low, 1e-12), 0, 1).astype(np.float32)

@@ -84,6 +84,19 @@ class Attributed:
             found["baseline"] = self._baseline(inputs)
         return {name: value for name, value in found.items() if value is not None}
 
+    @property
+    def in_bands(self) -> str:
+        """The option that counts bands or lists one value for each: it fits no other channels.
+
+        "" where there is none, or where components themselves are shown.
+        """
+        asked = self._request
+        if asked.space == "components":
+            return ""
+        if asked.window_bands is not None:
+            return "window_bands"
+        return "baseline" if asked.baseline is not None and _is_file(asked.baseline) else ""
+
     def _patches(self) -> Patches:
         assert isinstance(self._subject, SceneSubject)
         return self._subject.samples.patches if self._own else self._subject.patches
@@ -107,16 +120,25 @@ class Attributed:
             return channel_means(self._patches(), self._subject.samples.part("train").pixels)
         if asked is None or asked in BASELINE_WORDS:
             return asked
-        try:
+        if not _is_file(asked):
             return float(asked)
-        except ValueError:
-            pass
         if not Path(asked.rpartition(":")[0] or asked).exists() and not Path(asked).exists():
             raise SettingsError(
                 f"baseline: expected {', '.join(BASELINE_WORDS)}, a number or a .npy file of one "
                 f"sample, got {asked!r}."
             )
         return read_samples(asked, inputs.ndim)[0]
+
+
+def _is_file(baseline: str) -> bool:
+    """Whether a baseline is no word and no number, so that it names a file."""
+    if baseline in BASELINE_WORDS:
+        return False
+    try:
+        float(baseline)
+    except ValueError:
+        return True
+    return False
 
 
 def _square(side: int | None) -> tuple[int, int] | None:

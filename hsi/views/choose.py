@@ -44,13 +44,17 @@ class Chosen:
 
 
 def check_pixels(samples: Samples, pixels: Sequence[tuple[int, int]]) -> None:
-    """Refuse pixels off the scene (`SettingsError`)."""
-    rows, cols = samples.scene.rows, samples.scene.cols
+    """Refuse pixels off the scene, and those without data (`SettingsError`)."""
+    rows, cols, held = samples.scene.rows, samples.scene.cols, samples.scene.has_data
     for row, col in pixels:
         if not (0 <= row < rows and 0 <= col < cols):
             raise SettingsError(
                 f"pixel {row},{col}: off the scene; expected rows 0 to {rows - 1} "
                 f"and columns 0 to {cols - 1}."
+            )
+        if not held[row, col]:
+            raise SettingsError(
+                f"pixel {row},{col}: holds no data, so there is nothing to explain; name another."
             )
 
 
@@ -77,7 +81,7 @@ def choose(
         batch_size: most rows that pass through the network at once.
 
     Raises:
-        SettingsError: a pixel off the scene, or no test sample to choose from.
+        SettingsError: a pixel off the scene or without data, or no test sample to choose from.
     """
     notes: tuple[str, ...] = ()
     if pixels and isinstance(samples, Samples):

@@ -11,6 +11,7 @@ import numpy as np
 from hsi.compare.columns import Compared, class_number
 from hsi.compare.comparison import Comparison
 from hsi.compare.subjects import Common
+from hsi.file_names import FileNames, name_part
 
 if TYPE_CHECKING:
     from hsi.compare.inside import Inside
@@ -26,14 +27,15 @@ def draw_comparison(comparison: Comparison, folder: Path, *, say: Say = print) -
     """
     common, first = comparison.common, comparison.first
     written: list[Path] = []
+    names = FileNames()
     if common.shape is None:
         say("Note: a map of where variants part is of a scene; these samples are none.")
     else:
         for compared in comparison.variants[1:]:
-            stem = _stem(compared.subject.name)
-            written.append(_disagreement(common, first, compared, folder / f"parting_{stem}.png"))
+            path = folder / names(f"parting_{name_part(compared.subject.name)}", ".png")
+            written.append(_disagreement(common, first, compared, path))
     if comparison.inside is not None:
-        written += _inside(comparison.inside, common, folder)
+        written += _inside(comparison.inside, common, folder, names)
     return written
 
 
@@ -66,7 +68,7 @@ def _map(common: Common, values: np.ndarray | None, *, index: bool = True) -> np
     return found
 
 
-def _inside(inside: Inside, common: Common, folder: Path) -> list[Path]:
+def _inside(inside: Inside, common: Common, folder: Path, names: FileNames) -> list[Path]:
     from hsi.plots import save_figure
     from hsi.plots.cka import CkaMap, cka_page
     from hsi.plots.faithfulness import faithfulness_page
@@ -77,7 +79,7 @@ def _inside(inside: Inside, common: Common, folder: Path) -> list[Path]:
         figure = faithfulness_page(
             found, title=f"{common.name}: {method}", synthetic=common.synthetic, note=note
         )
-        written.append(save_figure(figure, folder / f"faithfulness_{method}.png"))
+        written.append(save_figure(figure, folder / names(f"faithfulness_{method}", ".png")))
     for page in inside.representations:
         rows, columns = page.first_layers, page.second_layers
         maps = [
@@ -94,10 +96,6 @@ def _inside(inside: Inside, common: Common, folder: Path) -> list[Path]:
         ]
         title = f"{common.name}: linear CKA over {page.samples} samples"
         figure = cka_page(maps, title=title, synthetic=common.synthetic, note=note)
-        written.append(save_figure(figure, folder / f"cka_{_stem(page.second)}.png"))
+        path = folder / names(f"cka_{name_part(page.second)}", ".png")
+        written.append(save_figure(figure, path))
     return written
-
-
-def _stem(name: str) -> str:
-    """A name in the name of a file."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)[-120:]

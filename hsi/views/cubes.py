@@ -32,10 +32,10 @@ def show(look: Look, found: Mapping[str, list[Attribution]]) -> list[Path]:
         raise SettingsError("format envi: expected a scene; images are no cubes of bands.")
     written: list[Path] = []
     for method, results in found.items():
-        for label, result in zip(look.labels, results, strict=True):
+        for part, result in zip(look.file_parts, results, strict=True):
             for place, maps in enumerate(result.maps):
                 name = look.stem(place, f"_{method}" if method != look.request.method else "")
-                name += f"_{Path(label).stem}" if len(results) > 1 else ""
+                name += f"_{part}" if len(results) > 1 else ""
                 written.append(_write(look, look.subject, place, name, maps, method))
     return written
 
@@ -48,7 +48,7 @@ def _write(
     grid = subject.scene.georeference
     number = look.class_number(int(look.chosen.explained[place]))
     header, _ = write_envi(
-        look.output.folder / f"{name}.hdr",
+        look.output.path(name, ".hdr"),
         np.asarray(maps, np.float32),
         wavelengths=subject.wavelengths,
         georeference=None if grid is None else grid.window(row - half, col - half),

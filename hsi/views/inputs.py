@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi.errors import SettingsError
 from hsi.views import cubes, draw, sanity, spectrum, whole_scene
 from hsi.views.arrays import attribution_arrays
 from hsi.views.attributed import Attributed
@@ -33,13 +32,13 @@ def show(look: Look) -> list[Path]:
         return [look.write_arrays(_arrays(look, _attributed(look)))]
     if look.request.format == "envi":
         return cubes.show(look, _attributed(look))
+    _check_one_figure(look, views)
     written: list[Path] = []
     if "spectrum" in views:  # first: it refuses methods without bands, before anything is written
         written += spectrum.show(look)
     if of_samples:
         found = _attributed(look)
         for view in of_samples:
-            _check_one_figure(look, views)
             written += _VIEWS[view](look, found)
     if "scene" in views:
         written += whole_scene.show(look)
@@ -52,11 +51,10 @@ def _default_views(look: Look) -> tuple[str, ...]:
 
 
 def _check_one_figure(look: Look, views: tuple[str, ...]) -> None:
-    if look.request.output_file and len(views) > 1:
-        raise SettingsError(
-            f"output: {look.request.output_file.name} can hold one figure, asked for are "
-            f"{len(views)} views; name a folder."
-        )
+    samples = len(look.chosen.keys)
+    look.output.check_one(len(views), f"{len(views)} views")
+    if views == ("pixels",):
+        look.output.check_one(samples, f"the pixels of {samples} samples", else_=", or one --pixel")
 
 
 def _attributed(look: Look) -> dict[str, list[Attribution]]:
@@ -163,16 +161,24 @@ _VIEWS = {
 }
 
 
+def _of_components(look: Look, methods: Sequence[str]) -> dict[str, Attribution]:
+    """The same of the network's own input, where bands are reduced and the options fit that."""
+    if not look.subject.reduced:
+        return {}
+    own = Attributed(look.first, look.request, own=True)
+    if own.in_bands:
+        look.say(
+            f"Note: no attributions_components: {own.in_bands} is given in bands; "
+            "--space components takes it in components."
+        )
+        return {}
+    return {method: own(method, look.chosen.inputs, look.chosen.explained) for method in methods}
+
+
 def _arrays(look: Look, found: Maps) -> dict[str, np.ndarray]:
     """Of the first variant as DESIGN names them; of all variants with a leading axis."""
     first = {method: results[0] for method, results in found.items()}
-    components = {}
-    if look.subject.reduced:
-        own = Attributed(look.first, look.request, own=True)
-        components = {
-            method: own(method, look.chosen.inputs, look.chosen.explained) for method in found
-        }
-    arrays = attribution_arrays(first, components)
+    arrays = attribution_arrays(first, _of_components(look, list(found)))
     if len(look.variants) > 1:
         results = found[look.request.method]
         arrays["variants"] = np.asarray(look.labels)

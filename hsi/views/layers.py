@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsi import explain
-from hsi.errors import SettingsError
 from hsi.views import draw
 from hsi.views.arrays import activation_arrays
 from hsi.views.look import Look
@@ -31,10 +30,15 @@ def show(look: Look) -> list[Path]:
         )
     if look.request.format == "npz":
         return [look.write_arrays(activation_arrays(layers))]
-    _check_one_figure(look, len(layers))
+    samples = len(look.chosen.keys)
+    look.output.check_one(
+        len(layers) * samples,
+        f"{len(layers)} layers of {samples} sample{'s' if samples > 1 else ''}",
+        else_=", or one --layer and one --pixel",
+    )
     output = module.layer_names(look.first.own, look.chosen.inputs.shape[1:])[-1]
     written = []
-    for place in range(len(look.chosen.keys)):
+    for place in range(samples):
         stem = look.stem(place)
         if look.request.output_file is None:
             figure = draw.tiles(look, {}, [place])
@@ -44,12 +48,3 @@ def show(look: Look) -> list[Path]:
             name = layer.layer.replace("/", "_")
             written.append(look.write_figure(figure, f"{stem}_{number:02d}_{name}"))
     return written
-
-
-def _check_one_figure(look: Look, layers: int) -> None:
-    file, samples = look.request.output_file, len(look.chosen.keys)
-    if file and layers * samples > 1:
-        raise SettingsError(
-            f"output: {file.name} can hold one figure, asked for are {layers} layers of {samples} "
-            f"sample{'s' if samples > 1 else ''}; name a folder, or one --layer and one --pixel."
-        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsi.file_names import name_part, telling_ends
 from hsi.views.arrays import common_arrays
 from hsi.views.choose import Chosen
 from hsi.views.opened import Opened, Subject
@@ -67,6 +68,14 @@ class Look:
             f"{i} {path}" for i, path in enumerate(paths, start=1)
         ]  # fmt: skip
 
+    @cached_property
+    def file_parts(self) -> list[str]:
+        """What tells the files of each variant apart: the name of its model file, which may need
+        its folder or its ending for that."""
+        ends = telling_ends([opened.path for opened in self.variants])
+        stems = [name_part(str(Path(end).with_suffix(""))) for end in ends]
+        return stems if len({*stems}) == len(stems) else [name_part(end) for end in ends]
+
     def stem(self, place: int, suffix: str = "") -> str:
         """The name of a sample's figure: method, sample, and the class where it was asked."""
         name = f"{self.request.stem}_{self.subject.stem(self.chosen.keys[place])}"
@@ -87,7 +96,7 @@ class Look:
         """Save a figure, and say where."""
         return self.output.figure(figure, stem)
 
-    def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> Path:
+    def write_arrays(self, arrays: Mapping[str, np.ndarray], stem: str | None = None) -> Path:
         """Save arrays together with those that every .npz has, and say where."""
         common = common_arrays(self.subject, self.inputs, self.chosen, self.request.method)
-        return self.output.arrays({**common, **arrays})
+        return self.output.arrays({**common, **arrays}, stem)

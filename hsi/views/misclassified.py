@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsi.composite import FALSE_COLOUR, composite, composite_bands
 from hsi.errors import SettingsError
 from hsi.explain.attribution import rows_at_once
 from hsi.explain.misclassified import misclassified
@@ -29,10 +30,6 @@ Known = SceneSubject | ImageSetSubject
 
 BATCH = 1024
 """Patches at once."""
-FALSE_COLOUR = (860.0, 650.0, 550.0)
-"""Near infrared, red and green in nm, shown as red, green and blue: vegetation is red."""
-STRETCH = (2, 98)
-"""Percentiles of the scene that are drawn black and white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +69,14 @@ def show(look: Look) -> list[Path]:
     logits = np.concatenate(
         [look.first.own.logits(subject.own(keys)) for keys in batches(test.pixels, size)]
     )
-    predicted = logits.argmax(axis=1)
+    predicted, looked_at, of_class = logits.argmax(axis=1), len(logits), ""
     if request.klass is not None:
-        of_class = test.classes == subject.class_index(request.klass)
-        predicted = np.where(of_class, predicted, test.classes)
+        index = subject.class_index(request.klass)
+        own = test.classes == index
+        predicted = np.where(own, predicted, test.classes)
+        looked_at, of_class = int(np.count_nonzero(own)), f" of class {subject.class_text(index)}"
     wrong = int((predicted != test.classes).sum())
-    look.say(f"{wrong} of {len(predicted)} test {unit}s are misclassified.")
+    look.say(f"{wrong} of {looked_at} test {unit}s{of_class} are misclassified.")
     if not wrong:
         raise SettingsError(f"misclassified: every test {unit} looked at is classified rightly.")
     scores = np.take_along_axis(logits, predicted[:, None], axis=1)[:, 0]
@@ -128,16 +127,12 @@ def _pictures(subject: Known, keys: np.ndarray) -> tuple[np.ndarray, str]:
     if not isinstance(subject, SceneSubject):
         return subject.pictures(keys), ""
     scene = subject.scene
+    chosen = composite_bands(scene, FALSE_COLOUR)
     if scene.wavelengths is None:
-        chosen = np.linspace(scene.bands - 1, 0, 3).round().astype(int)
         words = f"bands {', '.join(map(str, scene.sensor_bands()[chosen]))}"
     else:
-        chosen = np.array([np.nanargmin(np.abs(scene.wavelengths - nm)) for nm in FALSE_COLOUR])
         words = f"{', '.join(f'{scene.wavelengths[i]:.0f}' for i in chosen)} nm"
-    three = np.asarray(scene.cube[:, :, chosen], np.float32)
-    low, high = np.percentile(three, STRETCH, axis=(0, 1))
-    scaled = np.clip((three - low) / np.maximum(high - low, 1e-12), 0, 1)
-    patches = Patches(scaled, subject.samples.patches.patch_size)
+    patches = Patches(composite(scene, FALSE_COLOUR), subject.samples.patches.patch_size)
     return patches.gather(keys), f"Red, green and blue of the patches: {words}."
 
 

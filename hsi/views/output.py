@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsi.errors import OutputError
+from hsi.errors import OutputError, SettingsError
+from hsi.file_names import FileNames
 from hsi.runs import OUTPUTS
 from hsi.views.arrays import save_arrays
 from hsi.views.locate import Located
@@ -29,29 +30,47 @@ class Output:
         request: what was asked for.
         folder: for what is written, unless the request names a file.
         say: told of every file.
+        names: those that were given so far.
     """
 
     request: Request
     folder: Path
     say: Say
+    names: FileNames = field(default_factory=FileNames)
+
+    def check_one(self, asked: int, what: str, *, else_: str = "") -> None:
+        """Refuse that several files are written where the request names one (`SettingsError`).
+
+        Args:
+            asked: how many there would be.
+            what: they are, in words.
+            else_: another way than a folder.
+        """
+        file = self.request.output_file
+        if file and asked > 1:
+            kind = "one figure" if self.request.format != "npz" else "one set of arrays"
+            raise SettingsError(
+                f"output: {file.name} can hold {kind}, asked for are {what}; name a folder{else_}."
+            )
 
     def figure(self, figure: Figure, stem: str) -> Path:
         """Save a figure under the name asked for, else `stem` in the folder, and say where."""
         from hsi.plots import save_figure
 
-        path = self._path(f"{stem}.{self.request.format}")
+        path = self.path(stem, f".{self.request.format}")
         save_figure(figure, path)
         self.say(f"Written: {path}")
         return path
 
-    def arrays(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Save arrays in one file, and say where."""
-        path = save_arrays(self._path(f"{self.request.stem}.npz"), arrays)
+    def arrays(self, arrays: Mapping[str, np.ndarray], stem: str | None = None) -> Path:
+        """Save arrays in one file, named as the request says where no `stem` is given."""
+        path = save_arrays(self.path(stem or self.request.stem, ".npz"), arrays)
         self.say(f"Written: {path}")
         return path
 
-    def _path(self, name: str) -> Path:
-        return self.request.output_file or self.folder / name
+    def path(self, stem: str, ending: str) -> Path:
+        """Where the next file is written: each call gives a path of its own."""
+        return self.request.output_file or self.folder / self.names(stem, ending)
 
 
 def open_output(request: Request, found: Sequence[Located], *, say: Say) -> Output:

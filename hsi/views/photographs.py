@@ -11,6 +11,7 @@ import numpy as np
 
 from hsi.deploy.variant import sizes_text
 from hsi.errors import DataError, ModelError, SettingsError
+from hsi.file_names import name_part, telling_ends
 from hsi.image_sets import ImageScaling, load_scaling
 from hsi.images import fitted, read_photograph, read_samples
 from hsi.pipeline.job import PREPARATION, data_run
@@ -29,7 +30,7 @@ class ImageSubject:
 
     Attributes:
         inputs: (n, rows, cols, channels) as the network takes them.
-        names: of the images.
+        names: of the images: of their files, with the folders that tell them apart.
         photographs: (n, rows, cols, 3) uint8, or None for arrays.
         class_names: of the network's classes; empty where unknown.
         input_words: what an input value is, for a colour bar.
@@ -97,7 +98,8 @@ class ImageSubject:
         return self.names[key]
 
     def stem(self, key: int) -> str:
-        return Path(self.names[key]).stem.replace(" ", "_")
+        name = self.names[key]
+        return name_part(name if self.photographs is None else str(Path(name).with_suffix("")))
 
     def pictures(self, keys: np.ndarray) -> np.ndarray:
         """(n, rows, cols, 3) of 0..1, to be looked at."""
@@ -173,7 +175,7 @@ def open_image_subject(request: Request, found: Sequence[Located]) -> ImageSubje
         inputs = inputs.mean(axis=-1, keepdims=True) if grey else inputs
     return ImageSubject(
         inputs,
-        tuple(Path(path).name for path in request.images),
+        tuple(telling_ends(request.images)),
         photographs,
         names,
         f"input ({SCALED.get(scaling.how, scaling.how)})",

@@ -253,6 +253,11 @@ class Request:
     def _check_samples(self) -> None:
         if self.samples is not None and self.pixels:
             raise SettingsError("samples and pixel: expected one of them, not both.")
+        if self.pixels and self.kind == "model":
+            raise SettingsError(
+                f"pixel: {self.method} is of no pixel that is named; leave it out, or name another "
+                "method."
+            )
         if self.images and self.array:
             raise SettingsError("image and array: expected one of them, not both.")
         if not self.photographed:

@@ -14,6 +14,7 @@ from hsi.views.look import Look
 
 def show(look: Look) -> list[Path]:
     """One page a variant."""
+    look.output.check_one(len(look.variants), f"{len(look.variants)} variants")
     return [path for place in range(len(look.variants)) for path in _page(look, place)]
 
 
@@ -42,9 +43,8 @@ def _page(look: Look, place: int) -> list[Path]:
     look.say(f"Sanity: {page.verdict}.")
     for note in page.notes:
         look.say(f"Note: {note}.")
-    stem = f"{request.stem}_sanity"
-    if len(look.variants) > 1:
-        stem += f"_{opened.path.stem}"
+    several = len(look.variants) > 1
+    stem = f"{request.stem}_sanity{f'_{look.file_parts[place]}' if several else ''}"
     if request.format == "npz":
         arrays = {
             "layers": np.asarray(page.layers),
@@ -52,7 +52,7 @@ def _page(look: Look, place: int) -> list[Path]:
             "similarity_magnitude": page.magnitude,
             "maps": page.maps,
         }
-        return [look.write_arrays(arrays)]
+        return [look.write_arrays(arrays, stem if several else None)]
     subject = opened.subject
     figure = sanity_page(
         page.layers,

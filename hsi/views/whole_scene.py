@@ -55,9 +55,10 @@ class SceneMaps:
     """What every pixel's own patch says of the class predicted there.
 
     Attributes:
-        magnitude: (rows, cols) mean saliency over the values of the patch.
+        magnitude: (rows, cols) mean saliency over the values of the patch; NaN at pixels without
+            data, of which there is nothing to explain.
         peak: (rows, cols) the channel of the largest saliency, summed over the patch.
-        predicted: (rows, cols) class index.
+        predicted: (rows, cols) class index, `hsi.scene.NO_DATA` where there is none.
         per_band: whether channels are told apart at all.
         way: how it was computed, in words.
     """
@@ -77,11 +78,12 @@ def scene_maps(opened: Opened, request: Request) -> SceneMaps:
     with progress(f"{request.method} of {opened.label}", len(work.magnitude)) as advance:
         for strip in subject.patches.strips(STRIP):
             work.attribute(strip, advance)
-    size = subject.scene.labels.shape
-    return SceneMaps(
-        work.magnitude.reshape(size), work.peak.reshape(size), work.predicted.reshape(size),
-        work.per_band, work.way,
-    )  # fmt: skip
+    scene = subject.scene
+    magnitude, peak, predicted = (
+        found.reshape(scene.labels.shape) for found in (work.magnitude, work.peak, work.predicted)
+    )
+    magnitude[~scene.has_data] = np.nan
+    return SceneMaps(magnitude, peak, scene.marked(predicted), work.per_band, work.way)
 
 
 class _Work:
@@ -180,7 +182,7 @@ def _say(look: Look, found: Mapping[str, SceneMaps]) -> None:
     for label, maps in found.items():
         look.say(
             f"{label}: attribution magnitude over the scene, median "
-            f"{np.median(maps.magnitude):.3g}, largest {maps.magnitude.max():.3g}"
+            f"{np.nanmedian(maps.magnitude):.3g}, largest {np.nanmax(maps.magnitude):.3g}"
         )
         look.say(f"{label}: {maps.way}.")
 
@@ -194,12 +196,13 @@ def _draw(look: Look, found: Mapping[str, SceneMaps]) -> Figure:
     waves = subject.wavelengths
     axis = subject.numbers if waves is None else waves
     name = draw.LABELS.get(look.request.method, look.request.method)
+    numbers = {label: subject.class_numbers[maps.predicted] for label, maps in found.items()}
     return scene_attribution(
         {label: maps.magnitude for label, maps in found.items()},
         {label: np.asarray(axis, float)[maps.peak] for label, maps in found.items()},
         subject.scene.labels,
         subject.scene.class_names,
-        predicted={label: subject.class_numbers[maps.predicted] for label, maps in found.items()},
+        predicted={label: subject.scene.marked(values) for label, values in numbers.items()},
         title=f"{draw.title(look)}: {name}",
         magnitude_label=f"mean magnitude of {name} over each pixel's own patch, for its own class",
         strongest_label=subject.unit if waves is None else "wavelength (nm)",

@@ -14,8 +14,9 @@ report.part("exemplars", () => {
     for (let i = -AROUND; i <= AROUND; i++) for (let j = -AROUND; j <= AROUND; j++) {
       const r = row + i, c = col + j;
       if (r < 0 || c < 0 || r >= data.rows || c >= data.cols) continue;
-      const at = (r * data.cols + c) * 3, v = arrays.colour.values;
-      g.fillStyle = `rgb(${v[at]},${v[at + 1]},${v[at + 2]})`; g.fillRect(j + AROUND, i + AROUND, 1, 1);
+      const at = r * data.cols + c;
+      if (!maps.hasData(at)) continue;
+      g.fillStyle = `rgb(${maps.colourAt(at).join(",")})`; g.fillRect(j + AROUND, i + AROUND, 1, 1);
     }
     const big = make("canvas", { width: 225, height: 225 }), h = big.getContext("2d");
     h.imageSmoothingEnabled = false; h.drawImage(canvas, 0, 0, 225, 225);

@@ -25,11 +25,12 @@ const pixels = (() => {
     return Array.from(block.values.subarray(line * bands, (line + 1) * bands), (n) => low + n * step);
   }
 
-  /* The sensor's counts of a pixel, or of the pixel of the stored grid that is nearest to it. */
+  /* The sensor's counts of a pixel, or of the pixel of the stored grid that is nearest to it; null where that has none. */
   function spectrum(pixel) {
     const row = Math.floor(pixel / data.cols / data.stride), col = Math.floor((pixel % data.cols) / data.stride);
     const [bands, count] = arrays.spectra.shape, scale = arrays.spectraScale.values;
     const at = row * data.gridCols + col;
+    if (!maps.hasData(pixel) || !maps.hasData((row * data.cols + col) * data.stride)) return null;
     return Array.from({ length: bands }, (_, b) => scale[b * 2] + scale[b * 2 + 1] * arrays.spectra.values[b * count + at]);
   }
 
@@ -69,7 +70,7 @@ report.part("explorer", () => {
     }
     if (choice.pixel === null) return;
     const [a, b] = centre(choice.pixel), near = pixels.nearest(choice.pixel);
-    if (near.away > 0) {
+    if (near.away > 0 && maps.hasData(choice.pixel)) {
       const [c, d] = centre(data.explained[near.place]);
       for (const [width, color] of [[4, "#000"], [2, "#fff"]]) { g.lineWidth = width; g.strokeStyle = color; g.setLineDash([5, 4]); g.beginPath(); g.moveTo(a, b); g.lineTo(c, d); g.stroke(); g.setLineDash([]); g.beginPath(); g.arc(c, d, 6, 0, 7); g.stroke(); }
     }
@@ -82,22 +83,27 @@ report.part("explorer", () => {
 
   function showFacts() {
     const pixel = choice.pixel, real = maps.truth(pixel);
-    fill(byId("pixel-facts"), make("strong", {}, pixels.where(pixel)), ` · ${maps.PARTS[maps.inPart(pixel)]} · truth: `, make("i", { class: "swatch", style: { background: real < 0 ? css("--agree") : data.classes[real].color } }), pixels.className(real));
+    const held = maps.hasData(pixel), where = make("strong", {}, pixels.where(pixel));
+    if (!held) fill(byId("pixel-facts"), where, " · no data");
+    else fill(byId("pixel-facts"), where, ` · ${maps.PARTS[maps.inPart(pixel)]} · truth: `, make("i", { class: "swatch", style: { background: real < 0 ? css("--agree") : data.classes[real].color } }), pixels.className(real));
     fill(byId("answers"), ...data.variants.map((variant, index) => {
-      const answer = maps.predicted(index, pixel);
-      const score = arrays.sure ? `${Math.round(arrays.sure.values[index * maps.size() + pixel] / 2.55)} %` : "–";
+      const answer = maps.classOf(String(index), pixel);
+      const score = arrays.sure && held ? `${Math.round(arrays.sure.values[index * maps.size() + pixel] / 2.55)} %` : "–";
       const row = make("tr", { "data-variant": index, class: index === choice.variant ? "selected" : "", onclick: () => report.choose("variant", index) },
         make("th", { scope: "row" }, variant.name),
-        make("td", { class: real < 0 ? "" : answer === real ? "right" : "wrong" }, make("i", { class: "swatch", style: { background: data.classes[answer].color } }), pixels.className(answer)),
+        held ? make("td", { class: real < 0 ? "" : answer === real ? "right" : "wrong" }, make("i", { class: "swatch", style: { background: data.classes[answer].color } }), pixels.className(answer)) : make("td", {}, "–"),
         make("td", {}, score));
       return row;
     }));
   }
 
-  const drawSpectrum = lines.chart(byId("spectrum"), () => lines.spectral(x, [{ label: "counts", values: pixels.spectrum(choice.pixel), color: css("--ink"), width: 1.8 }], { height: 200 }));
+  const drawSpectrum = lines.chart(byId("spectrum"), () => {
+    const values = pixels.spectrum(choice.pixel);
+    return lines.spectral(x, values ? [{ label: "counts", values, color: css("--ink"), width: 1.8 }] : [], { height: 200 });
+  });
   const drawAttribution = lines.chart(byId("attribution"), () => {
     const near = pixels.nearest(choice.pixel);
-    const order = pixels.order();
+    const order = maps.hasData(choice.pixel) ? pixels.order() : [];
     const series = order.map((i) => ({ i, values: pixels.attribution(choice.method, i, near.place) })).filter((line) => line.values).map(({ i, values }) => {
       const look = style(i);
       return { label: data.variants[i].name, values, color: look.color, dash: look.dash, width: i === choice.variant ? 3 : i === 0 ? 2.2 : 1.3 };
@@ -107,12 +113,13 @@ report.part("explorer", () => {
 
   function showAttribution() {
     const item = data.methods[choice.method], near = pixels.nearest(choice.pixel);
+    drawAttribution();
     byId("attribution-unit").textContent = `sum over the patch, ${item.unit}`;
+    if (!maps.hasData(choice.pixel)) { byId("attribution-said").textContent = "This pixel holds no data: there is nothing to explain."; return; }
     const key = data.explained[near.place], explained = pixels.className(data.explainedClass[near.place]);
     const mine = near.away === 0 ? "Of this pixel" : `This pixel was not explained: shown is the nearest that was, ${pixels.where(key)}, ${near.away.toFixed(1)} pixels away (dashed line)`;
     const reason = item.reasons[choice.variant];
     byId("attribution-said").textContent = `${mine}; for ${explained}, the class that ${data.variants[0].name} answers there. Thick: ${data.variants[choice.variant].name}.${reason ? ` Not explained: ${reason}` : ""}`;
-    drawAttribution();
   }
 
   function showPixel() { paintCross(); showFacts(); drawSpectrum(); showAttribution(); }

@@ -6,20 +6,24 @@ const maps = (() => {
   const variables = (name) => { const text = css(name); return text.length === 4 ? rgb("#" + [...text.slice(1)].map((c) => c + c).join("")) : rgb(text); };
   const size = () => data.rows * data.cols;
 
+  const NO_DATA = 255;  // as in hsi.report.scene
   const truth = (pixel) => arrays.truth.values[pixel] - 1;
   const predicted = (variant, pixel) => arrays.predicted.values[variant * size() + pixel];
+  const hasData = (pixel) => predicted(0, pixel) !== NO_DATA;
   const inPart = (pixel) => arrays.parts.values[pixel];
   const PARTS = ["in no part", "training", "validation", "test"];
 
   /* What a source shows at a pixel: the class index, or -1. Sources: "truth", or a variant. */
-  const classOf = (source, pixel) => source === "truth" ? truth(pixel) : predicted(Number(source), pixel);
+  const classOf = (source, pixel) => source === "truth" ? truth(pixel) : hasData(pixel) ? predicted(Number(source), pixel) : -1;
   const nameOf = (source) => source === "truth" ? "ground truth" : data.variants[Number(source)].name;
 
+  /* Pixels without data have a colour of their own in every picture. */
   function paint(canvas, colorAt) {
+    const none = variables("--none");
     canvas.width = data.cols; canvas.height = data.rows;
     const g = canvas.getContext("2d"), image = g.createImageData(data.cols, data.rows);
     for (let pixel = 0; pixel < size(); pixel++) {
-      const [r, gr, b] = colorAt(pixel);
+      const [r, gr, b] = hasData(pixel) ? colorAt(pixel) : none;
       image.data.set([r, gr, b, 255], pixel * 4);
     }
     g.putImageData(image, 0, 0);
@@ -44,7 +48,8 @@ const maps = (() => {
   }
   const DIFFERENCES = ["--agree", "--good", "--bad", "--both", "--unknown"];
 
-  const paintColour = (canvas) => paint(canvas, (pixel) => arrays.colour.values.subarray(pixel * 3, pixel * 3 + 3));
+  const colourAt = (pixel) => arrays.colour.values.subarray(pixel * 3, pixel * 3 + 3);
+  const paintColour = (canvas) => paint(canvas, colourAt);
 
   function paintDifferences(canvas, a, b) {
     const colors = DIFFERENCES.map(variables);
@@ -59,7 +64,11 @@ const maps = (() => {
     return row * data.cols + col;
   }
 
-  return { truth, predicted, inPart, PARTS, classOf, nameOf, paintClasses, paintColour, paintDifferences, differ, DIFFERENCES, under, size };
+  /* An entry of a legend, where the scene has such pixels. */
+  const whole = () => !arrays.predicted.values.subarray(0, size()).includes(NO_DATA);
+  const noData = () => whole() ? null : report.make("span", {}, report.make("i", { class: "swatch", style: { background: "var(--none)" } }), "no data");
+
+  return { truth, predicted, hasData, noData, colourAt, inPart, PARTS, classOf, nameOf, paintClasses, paintColour, paintDifferences, differ, DIFFERENCES, under, size };
 })();
 
 report.part("maps", () => {
@@ -69,7 +78,7 @@ report.part("maps", () => {
   options(left, sources, "0");
   options(right, sources, String(choice.variant || "truth"));
 
-  fill(byId("class-legend"), ...data.classes.map((item) => make("span", {}, make("i", { class: "swatch", style: { background: item.color } }), item.name)));
+  fill(byId("class-legend"), ...data.classes.map((item) => make("span", {}, make("i", { class: "swatch", style: { background: item.color } }), item.name)), ...[maps.noData()].filter(Boolean));
 
   function show() {
     maps.paintClasses(byId("map-a"), left.value);
@@ -81,7 +90,7 @@ report.part("maps", () => {
     let tested = 0;
     for (let pixel = 0; pixel < maps.size(); pixel++) if (maps.inPart(pixel) === 3) { tested++; counts[maps.differ(left.value, right.value, pixel)]++; }
     const words = ["alike", `only ${maps.nameOf(left.value)} right`, `only ${maps.nameOf(right.value)} right`, "both wrong, and not alike", "part, truth unknown"];
-    fill(byId("differ-legend"), ...words.map((word, i) => make("span", {}, make("i", { class: "swatch", style: { background: report.css(maps.DIFFERENCES[i]) } }), word)));
+    fill(byId("differ-legend"), ...words.map((word, i) => make("span", {}, make("i", { class: "swatch", style: { background: report.css(maps.DIFFERENCES[i]) } }), word)), ...[maps.noData()].filter(Boolean));
     const parted = counts[1] + counts[2] + counts[3];
     byId("differ-said").textContent = `On ${parted} of ${tested} test pixels they part: ${counts[1]} where only ${maps.nameOf(left.value)} is right, ${counts[2]} where only ${maps.nameOf(right.value)} is, ${counts[3]} where neither is.`;
   }
