@@ -147,8 +147,8 @@ def _common(cells: Sequence[Facts]) -> list[str]:
 def _tests() -> list[str]:
     return [
         f"{TEST}. As best: seeds in which a network is not significantly worse (p of {LEVEL:g} or "
-        "more, or right alone on more pixels) than that of the highest mean OA, on common pixels "
-        "where it is given, of the seeds tested. Bold: the best mean of a column."
+        "more, or right alone on more pixels) than that of the highest mean OA, of the seeds "
+        "tested. Bold: the best mean of a column."
     ]
 
 

@@ -69,16 +69,14 @@ def like_the_best(
 
     Returns:
         (network, split, amount) -> (seeds where p_holm >= 0.05 or the network alone is right on
-        more pixels than the best alone, seeds tested); None for the best itself. That is looked for
-        among the networks that have all seeds, where there are any, and by OA on common pixels,
-        which the tests are of, where these networks have it.
+        more pixels than the best alone, seeds tested); None for the best itself, which is looked
+        for among the networks that have all seeds, where there are any.
     """
     found: dict[tuple[str, str, float], tuple[int, int] | None] = {}
     for split, amount in dict.fromkeys((line["split"], line["amount"]) for line in lines):
         group = [x for x in lines if (x["split"], x["amount"]) == (split, amount)]
         whole = [line for line in group if len(line["seeds"]) == seeds] or group
-        shared = all(line["oa_common"] is not None for line in whole)
-        best = max(whole, key=lambda line: line["oa_common" if shared else "oa"])["network"]
+        best = max(whole, key=lambda line: line["oa"])["network"]
         for line in group:
             name = line["network"]
             tested = [
