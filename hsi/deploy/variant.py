@@ -13,7 +13,6 @@ import numpy as np
 from hsi.baselines import ENDING
 from hsi.deploy.tflite import TFLiteModel
 from hsi.errors import ModelError
-from hsi.models.files import load_model, too_few_classes
 
 if TYPE_CHECKING:
     from hsi.explain.activation_map import LayerActivations
@@ -149,6 +148,8 @@ def load_variant(path: str | Path, *, trust: bool = False, threads: int = 1) -> 
     """
     variant = _load(Path(path), trust=trust, threads=threads)
     if variant.classes == 1:
+        from hsi.models.files import too_few_classes
+
         raise too_few_classes(path, (None, 1))
     return variant
 
@@ -165,6 +166,7 @@ def _load(path: Path, *, trust: bool, threads: int) -> Variant:
 
         fitted = load(path)
         return Variant(path, input_shape=fitted.shape, classes=fitted.total, forward=fitted)
+    from hsi.models.files import load_model
     from hsi.predict import compiled
 
     model = load_model(path, trust=trust)
