@@ -151,9 +151,9 @@ def test_what_is_held_does_not_grow_with_the_samples():
 
     peak(2)  # what the first call makes once
     one_batch = sum(layer.nbytes for seed in (0, 1) for layer in layers(32, seed=seed))
-    # Two threads have two layers at once at some times and one at others: a batch more, and some
-    # bytes of their own. What were kept of every batch would be 36 batches.
-    assert peak(40) - peak(4) < 1.1 * one_batch
+    # Two threads have two layers at once at some times and one at others, and leave garbage until
+    # it is collected. Were a Gram matrix of each batch kept, it would be 15 batches more.
+    assert peak(40) - peak(4) < 3 * one_batch
 
 
 @pytest.mark.parametrize(
