@@ -484,7 +484,9 @@ def one_function(factor: float, *, answers: str = "probabilities", ending: str =
 
     def forward(batch: np.ndarray) -> np.ndarray:
         values = batch[:, 0, 0] / factor
-        return values - 2 if answers == "logits" else values / values.sum(axis=1, keepdims=True)
+        if answers == "probabilities":
+            return values / values.sum(axis=1, keepdims=True)
+        return values - 2 if answers == "logits" else values / values.max()
 
     path = Path(f"{factor:g}_{answers}{ending}")
     variant = Variant(path, input_shape=(1, 1, 2), classes=2, forward=forward)
@@ -501,7 +503,7 @@ def compared_alone(monkeypatch: Any, pair: list[Any], *what: str) -> Any:
     subjects, variants = zip(*pair, strict=True)
     monkeypatch.setattr("hsi.compare.comparison.open_subjects", lambda *_, **__: [*variants])
     common = given_samples(subjects[0].source.inputs)
-    return compare(subjects, common, Options(what=what)).variants[1]
+    return compare(subjects, common, Options(what=what))
 
 
 def test_layers_are_compared_on_what_each_file_takes_itself(monkeypatch):
@@ -509,7 +511,7 @@ def test_layers_are_compared_on_what_each_file_takes_itself(monkeypatch):
     one_layer = {"conv": "Conv2D"}, {}, ()
     monkeypatch.setattr("hsi.compare.layers._corresponding", lambda *_: one_layer)
     pair = [one_function(1), one_function(1000)]
-    (layer,) = compared_alone(monkeypatch, pair, "layers").layers.layers
+    (layer,) = compared_alone(monkeypatch, pair, "layers").variants[1].layers.layers
     assert layer.range > 0.5
     assert layer.largest < 1e-6
 
@@ -520,7 +522,15 @@ def test_half_a_step_is_a_least_probability_of_shares_alone(monkeypatch, answers
     steps = {".h5": None, ".tflite": 0.14}
     monkeypatch.setattr("hsi.compare.comparison.output_step", lambda path: steps[path.suffix])
     pair = [one_function(1), one_function(2, answers=answers, ending=".tflite")]
-    assert compared_alone(monkeypatch, pair, "outputs").outputs.floor == floor
+    assert compared_alone(monkeypatch, pair, "outputs").variants[1].outputs.floor == floor
+
+
+@pytest.mark.parametrize("answers", ["scores", "logits", "probabilities"])
+def test_what_kl_is_of_sigmoids_is_said(monkeypatch, answers):
+    monkeypatch.setattr("hsi.compare.comparison.output_step", lambda path: None)
+    pair = [one_function(factor, answers=answers) for factor in (1, 2)]
+    notes = compared_alone(monkeypatch, pair, "outputs").notes
+    assert any("softmax" in note for note in notes) == (answers == "scores")
 
 
 def test_each_row_says_what_its_differences_are_of_where_that_differs(monkeypatch, capsys):

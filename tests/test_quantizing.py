@@ -18,7 +18,7 @@ from hsi.models.files import save_model
 from hsi.pipeline.job import TRAINED, open_earlier_job, open_job
 from hsi.pipeline.quantizing import _in_float
 from hsi.report import facts
-from hsi.runs import Run
+from hsi.runs import Run, data_of
 from hsi.views.locate import contradiction
 from hsi.views.request import Request
 
@@ -173,3 +173,34 @@ def test_another_network_than_the_earlier_runs_is_refused_before_anything_is_wri
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "cao, got vgg" in line
     assert not (project / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--seed", "3"], ["seed"]),
+        (["--dataset", "other.npy", "--distill", "compact"], ["dataset", "distill"]),
+        (["--epochs", "7", "--quantize"], ["epochs"]),
+    ],
+)
+def test_what_is_not_as_in_the_earlier_run_is_refused(
+    words: list[str],
+    named: list[str],
+    earlier: Run,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    same = ["cao", *DATA, "--quantize_folder", "first", "--output"]
+    open_earlier_job(parse([*same, "second", "--threads", "1"]), say=quiet)
+    assert main([*same, "third", *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(f"leave out {', '.join(named)}.")
+    assert not (project / "third").exists()
+
+
+def test_data_may_be_named_by_where_it_is_now(earlier: Run, project: Path) -> None:
+    where = data_of(earlier)["dataset"]
+    assert Path(where).is_absolute()
+    assert where not in DATA
+    words = ["cao", "--dataset", where, "--quantize_folder", "first", "--output", "second"]
+    assert open_earlier_job(parse(words), say=quiet).samples.name == "cube"

@@ -15,7 +15,7 @@ from hsi.compare.columns import Compared, class_number, columns, details, pixel,
 from hsi.compare.conclusion import conclusions
 from hsi.compare.cost import BATCHES, Cost, costs_of
 from hsi.compare.layers import LayerDifferences, layer_differences, output_step
-from hsi.compare.outputs import FLOOR, LOGITS, Judged, Outputs, compare_outputs, form_of
+from hsi.compare.outputs import FLOOR, LOGITS, SCORES, Judged, Outputs, compare_outputs, form_of
 from hsi.compare.subjects import Common, Subject, open_subjects
 from hsi.deploy.variant import Variant
 from hsi.errors import ModelError, SettingsError, one_of
@@ -30,6 +30,11 @@ INSIDE = WHAT[3:]
 
 LAYER_SAMPLES = 256
 """Samples whose layers are compared, drawn at random; of fewer all."""
+
+OF_SCORES = (
+    "outputs: answers from 0 to 1 that do not sum up to 1, such as sigmoids, are no probabilities "
+    "of classes: KL is that of their softmax."
+)
 
 Say = Callable[[str], None]
 
@@ -188,6 +193,8 @@ def compare(
     ]
     notes = [f"{v.path.name}: {v.note}." for v in variants if v.note]
     pairs = _pairs(subjects, answers, common, options)
+    if any(pair.scale == SCORES for pair in pairs):
+        notes.append(OF_SCORES)
     costs = _costs(subjects, variants, options, say) if "cost" in what else [None] * len(subjects)
     layers = _layers(subjects, variants, common, what, options, notes)
     compared = [

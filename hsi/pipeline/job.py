@@ -43,6 +43,10 @@ TRAINED = "trained_model.h5"
 
 Say = Callable[[str], None]
 
+_OF_QUANTIZING = (
+    "model", "quantize", "quantize_folder", "quantize_pruned_models", "quantization",
+)  # fmt: skip
+"""Settings that a run with `--quantize_folder` has its own of."""
 _FOLDED, _OF_COUNTS = "_folded", "_counts"
 
 
@@ -265,7 +269,7 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     own = settings if run is None else run.settings  # with the earlier run by where it is now
     earlier = runs.open_run(Path(own.quantize_folder or ""))
     if run is None:
-        _check_same_network(own, earlier)
+        _check_taken_over(own, earlier)
     if not (run and run.done):
         check_models(earlier)
     then = replace(earlier.settings, **runs.data_of(earlier))
@@ -281,13 +285,25 @@ def open_earlier_job(settings: Settings, *, say: Say) -> Job:
     return Job(run, merged, samples, then.network, say, earlier.path(TRAINED))
 
 
-def _check_same_network(settings: Settings, earlier: Run) -> None:
-    """Refuse another network than that of the models that `--quantize_folder` names."""
-    if settings.network.name != earlier.settings.network.name:
+def _check_taken_over(settings: Settings, earlier: Run) -> None:
+    """Refuse what is not as in the run whose models `--quantize_folder` names."""
+    then, here = earlier.settings, {**runs.data_of(earlier), **runs.files_of(earlier)}
+    if settings.network.name != then.network.name:
         raise SettingsError(
             f"quantize_folder: the models in {earlier.folder} are of the network "
-            f"{earlier.settings.network.name}, got {settings.network.name}; they are taken as they "
-            "are, so name their own."
+            f"{then.network.name}, got {settings.network.name}; they are taken as they are, so "
+            "name their own."
+        )
+    strange = [
+        name
+        for name, value in settings.not_by_default().items()
+        if name not in _OF_QUANTIZING
+        and getattr(settings, name) not in (getattr(then, name), here.get(name))
+    ]
+    if strange:
+        raise SettingsError(
+            f"quantize_folder: the models in {earlier.folder} are taken as they are, with the data "
+            f"and the settings of their run; leave out {', '.join(strange)}."
         )
 
 
