@@ -271,12 +271,12 @@ def test_a_class_has_one_colour_in_map_and_legend():
 
 def test_pixels_without_data_are_told_from_unlabelled_ones():
     truth, predicted = np.array([[0, 1, NO_DATA]]), np.array([[1, 1, NO_DATA]])
-    figure = class_maps(truth, predicted, {1: "Corn"})
+    figure = class_maps(truth, predicted, {1: "Corn"}, masks={"training": truth == 1})
     drawn = [axes.images[0].get_array()[0] for axes in figure.axes]
     white = [255, 255, 255]
-    assert [picture.tolist()[2] for picture in drawn] == [white, white]
+    assert [picture.tolist()[2] for picture in drawn] == [white, white, white]
     assert white not in [color for picture in drawn for color in picture.tolist()[:2]]
-    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    said = [text.get_text() for text in figure.legends[-1].get_texts()]
     assert said == ["1  Corn", "unlabelled", "no data"]
 
 

@@ -58,7 +58,7 @@ def class_maps(
         axis.set_title(plain(name), fontsize=12)
     if masks:
         figure.legend(
-            handles=_draw_masks(axes[-1], masks),
+            handles=_draw_masks(axes[-1], masks, np.asarray(truth)),
             loc="outside right lower",
             fontsize=10,
             frameon=False,
@@ -111,9 +111,9 @@ def _figure_for(shape: tuple[int, ...], panels: int, classes: int, *, entries: i
     return new_figure(panels * (width + 0.4) + (2.8 if classes <= 26 else 5.2), height)
 
 
-def _draw_masks(axis: Axes, masks: Mapping[str, np.ndarray]) -> list[Patch]:
+def _draw_masks(axis: Axes, masks: Mapping[str, np.ndarray], truth: np.ndarray) -> list[Patch]:
     """Draw each mask in a colour of its own, and return the entries of the legend."""
-    picture = np.zeros(np.shape(next(iter(masks.values()))), int)
+    picture = np.where(truth == NO_DATA, NO_DATA, 0)
     for place, mask in enumerate(masks.values(), start=1):
         picture[np.asarray(mask, bool)] = place
     table = {i + 1: SERIES_COLORS[i % len(SERIES_COLORS)] for i in range(len(masks))}
