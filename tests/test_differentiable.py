@@ -12,6 +12,7 @@ from tflite_maker import Maker, interpreted
 from tflite_networks import MODES, convert, disagreement, values
 
 from hsi.deploy.differentiable import load, read
+from hsi.deploy.differentiable.evaluation import evaluate
 from hsi.errors import ModelError
 
 BATCH = 3
@@ -664,6 +665,34 @@ def test_a_logit_beyond_its_range_keeps_its_gradient(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.logits(inputs), [[1.27, 0.5]], atol=1e-6)
     np.testing.assert_allclose(gradients[0], [[10, 0]], rtol=1e-5)
     assert gradients[1][0, 0] == 0
+
+
+def test_opening_a_file_traces_what_its_logits_are_computed_with(
+    small: tuple[Any, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file's trace takes seconds, and most of what is asked begins with the logits."""
+    _, files = small
+    traced = []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        traced.append(options["open_ended"])
+        return evaluate(*given, **options)
+
+    monkeypatch.setattr("hsi.deploy.differentiable.model.evaluate", counted)
+    model = load(files["int8"])
+    for rows in (1, 4):
+        model.logits(values(rows, *model.input_shape))
+    assert len(traced) == 1
+
+
+def test_what_logits_look_through_must_fit_all_the_same(tmp_path: Path) -> None:
+    maker = Maker()
+    given, logits, scores = (maker.tensor(shape) for shape in ((1, 4), (1, 4), (1, 5)))
+    maker.operator("RELU", [given], [logits])
+    maker.operator("SOFTMAX", [logits], [scores], table="SoftmaxOptions", beta=1.0)
+    path = maker.write(tmp_path / "file.tflite", [given], [scores])
+    with pytest.raises(ModelError, match="SOFTMAX.*does not fit its inputs"):
+        load(path)
 
 
 def test_inside_a_compiled_function(small: tuple[Any, dict[str, Path]]) -> None:

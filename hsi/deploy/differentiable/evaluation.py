@@ -43,7 +43,7 @@ def evaluate(
         relu: replaces every ReLU.
         rounded: compute what the file computes; else only clip to the ranges of its grids.
         exact: sum float products in the interpreter's order, to the last bit.
-        through: operators that hand their first input on.
+        through: operators that hand their first input on; whether they fit is tried all the same.
         open_ended: an operator whose gradient is not cut where its output is clipped.
         rows: tensor -> rows that its first axis holds of each sample: (n x rows, ...); it is
             answered as (n, rows, ...).
@@ -86,7 +86,8 @@ def _outputs(
     call: Call, operator: Operator, graph: Graph, name: str, *, passed: bool
 ) -> dict[int, tf.Tensor]:
     try:
-        found = call.value(0) if passed else OPERATORS[operator.kind](call)
+        found = OPERATORS[operator.kind](call)
+        found = call.value(0) if passed else found
         outputs = found if isinstance(found, list) else [found]
         return {
             index: _checked_shape(value, graph.tensors[index])

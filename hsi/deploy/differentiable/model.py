@@ -79,8 +79,9 @@ class DifferentiableModel:
         self.relus = sum(_has_relu(op.kind, op.options) for op in graph.operators)
         self._functions: dict[Any, Callable[[tf.Tensor], Any]] = {}
         if constants is None:
-            # traced now, so that a file that does not fit together is refused here and not later
-            self._function(("tried",)).get_concrete_function(self._spec)
+            # traced now, so that a file that does not fit together is refused here and not later;
+            # and the logits, since most of what is asked of a file begins with them
+            self._function(("logits",)).get_concrete_function(self._spec)
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """(n, ...) float32 -> (n, classes) scores in real units, differentiable.
