@@ -691,7 +691,7 @@ def test_what_logits_look_through_must_fit_all_the_same(tmp_path: Path) -> None:
     maker.operator("RELU", [given], [logits])
     maker.operator("SOFTMAX", [logits], [scores], table="SoftmaxOptions", beta=1.0)
     path = maker.write(tmp_path / "file.tflite", [given], [scores])
-    with pytest.raises(ModelError, match="SOFTMAX.*does not fit its inputs"):
+    with pytest.raises(ModelError, match=r"SOFTMAX.*does not fit its inputs"):
         load(path)
 
 

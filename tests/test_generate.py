@@ -490,6 +490,31 @@ def test_the_commands_to_try_next_can_be_pasted(tmp_path: Path) -> None:
     assert parse(command[2:]) == parse([*words, "--prune", "--quantize"])
 
 
+def test_quantized_models_are_looked_at_and_held_against_the_earlier_run_next(
+    project: Path,
+) -> None:
+    import shlex
+
+    from hsi.cli.tables import next_commands
+
+    first = open_job(parse(["cao", *SCENE, "--output", "first"]), say=quiet).run
+    first.path("trained_model.h5").write_bytes(b"model")
+    first.add_variant("trained_model.h5", {"variant": "trained"})
+    run = open_earlier_job(
+        parse(["cao", "--quantize_folder", "first", "--output", "b"]), say=quiet
+    ).run
+    for mode in ("dynamic", "int8"):
+        run.path(f"quantized_model_{mode}.tflite").write_bytes(b"model")
+        run.add_variant(f"quantized_model_{mode}.tflite", {"variant": f"quantized_{mode}"})
+    made = [f"b/quantized_model_{mode}.tflite" for mode in ("dynamic", "int8")]
+    *looks, compared = [shlex.split(command) for command in next_commands(run)]
+    assert [command[1:3] for command in looks] == [["visualization.py", file] for file in made]
+    assert compared[:4] == ["python", "-m", "hsi", "compare"]
+    assert [Path(file).resolve() for file in compared[4:]] == [
+        (project / file).resolve() for file in ("first/trained_model.h5", made[1])
+    ]
+
+
 # where a run finds its data and files again
 
 

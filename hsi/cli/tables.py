@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 from hsi.cli.options import as_arguments
+from hsi.models import BASELINES
 from hsi.pipeline.job import data_run
 from hsi.runs import Run
 from hsi.settings import OPTIONS, Settings
@@ -74,19 +75,23 @@ _OF_SCENES = ("gradient", "activation_map")
 
 def next_commands(run: Run) -> list[str]:
     """Commands worth trying on this run, ready to paste."""
-    keras_models = [file for file in run.record["variants"] if file.endswith(".h5")]
-    if not keras_models:
+    if run.settings.model in BASELINES:
         return ["python generate_model.py --help"]
-    methods = ("gradcam", "misclassified") if data_run(run).settings.of_images else _OF_SCENES
+    earlier, files = data_run(run), list(run.record["variants"])
+    looked_at = [file for file in files if file.endswith(".h5")] or files
+    methods = ("gradcam", "misclassified") if earlier.settings.of_images else _OF_SCENES
     commands = [
-        ["python", "visualization.py", str(run.path(keras_models[place])), method]
+        ["python", "visualization.py", str(run.path(looked_at[place])), method]
         for place, method in zip((0, -1), methods, strict=True)
     ]
+    pair = [str(earlier.path(next(iter(earlier.record["variants"])))), str(run.path(files[-1]))]
+    if pair[0] != pair[1]:
+        commands.append(["python", "-m", "hsi", "compare", *pair])
     own = run.settings.model_file
     again = ["python", "generate_model.py", *(["--model", own] if own else [run.settings.model])]
-    if not run.settings.prune:
+    if earlier is run and not run.settings.prune:
         commands.append([*again, *_given(run), "--prune", "--quantize"])
-    elif not run.settings.quantize_pruned_models:
+    elif earlier is run and not run.settings.quantize_pruned_models:
         commands.append(
             [*again, "--quantize_folder", str(run.folder), "--quantization", "dynamic,int8"]
         )
