@@ -292,6 +292,20 @@ def test_grey_photographs_become_rgb(tmp_path):
     assert (image == image[..., :1]).all()
 
 
+@pytest.mark.parametrize(("name", "dtype"), [
+    ("deep.png", np.uint16), ("deep.tif", np.uint16), ("deep.tiff", np.int32),
+    ("deep.tif", np.float32),
+])  # fmt: skip
+def test_grey_values_above_255_are_refused_and_not_cut_off(tmp_path, name, dtype):
+    root = picture_folder(tmp_path / "set", 5)
+    values = np.linspace(0, 60000, 20 * 16).reshape(16, 20).astype(dtype)
+    Image.fromarray(values).save(root / "a" / name)
+    for how in ("standard", "unit"):  # nothing is decoded for the latter
+        said = refusal(f"folder:{root}", size=8, preprocess=how)
+        assert name in said
+        assert "save it with 8 bits" in said
+
+
 def test_damaged_and_odd_folders_are_one_line(tmp_path):
     root = picture_folder(tmp_path / "set", 4)
     spec = f"folder:{root}"
