@@ -380,6 +380,35 @@ def test_pixels_are_drawn_evenly_with_their_classes() -> None:
     assert (np.diff(some.classes) > 0).all()
 
 
+def test_a_rare_class_is_among_the_pixels_that_are_drawn() -> None:
+    numbers = np.arange(50)
+    for rare in range(50):  # wherever the draw would have left it
+        classes = (numbers == rare).astype(int)
+        some = training.Training(numbers[:, None] * 1.0, np.ones(1), classes).drawn(20, 3)
+        assert rare in some.scaled
+        assert len(set(some.scaled[:, 0])) == 20
+    plain = np.sort(np.random.default_rng(3).permutation(50)[:20])
+    alike = training.Training(numbers[:, None] * 1.0, np.ones(1), numbers % 2).drawn(20, 3)
+    np.testing.assert_array_equal(alike.scaled[:, 0], plain)  # both classes were drawn anyway
+
+
+@pytest.mark.parametrize("name", [name for name in SELECTIONS if bands.REDUCERS[name].supervised])
+def test_bands_are_not_chosen_by_a_class_that_was_not_drawn(name: str, monkeypatch: Any) -> None:
+    """One pixel of the second class, among those that a plain draw of 40 leaves out."""
+    monkeypatch.setattr(ranked, "MOST_PIXELS", 40)
+    spectra = np.random.default_rng(0).normal(size=(1, 90, BANDS))
+    labels = np.ones((1, 90), int)
+    last = np.random.default_rng(0).permutation(90)[-1]
+    labels[0, last] = 2
+    spectra[0, last, 7] = 9
+    way = {"band_selection": name, "components": 1, "labels": labels}
+    if name == "select_mutual_information":  # knows a class by the neighbours of its pixels
+        with pytest.raises(SettingsError, match="two classes of two training pixels"):
+            bands.fit(spectra, labels > 0, **way)
+    else:
+        assert bands.fit(spectra, labels > 0, **way).chosen.tolist() == [7]
+
+
 # Files
 
 

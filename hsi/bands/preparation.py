@@ -220,15 +220,15 @@ def _classes(name: str, method: Method, labels: np.ndarray | None, train: np.nda
     Raises:
         SettingsError: less than two classes where they are wanted.
     """
-    if labels is None:
-        if method.supervised:
-            raise SettingsError(
-                f"{name}: expected the classes of the training pixels, got none; take a method "
-                "that does not look at them."
-            )
+    if not method.supervised:
         return np.zeros(np.count_nonzero(train), int)
+    if labels is None:
+        raise SettingsError(
+            f"{name}: expected the classes of the training pixels, got none; take a method "
+            "that does not look at them."
+        )
     classes: np.ndarray = np.asarray(labels)[train]
-    if method.supervised and len(np.unique(classes)) < 2:
+    if len(np.unique(classes)) < 2:
         raise SettingsError(f"{name}: expected training pixels of two classes or more.")
     return classes
 
