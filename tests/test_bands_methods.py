@@ -361,6 +361,28 @@ def test_constant_bands_and_few_pixels_give_numbers(name: str) -> None:
             assert np.isfinite(bands.apply(bands.fit(cube, train, **way), cube)).all()
 
 
+@every
+def test_training_pixels_that_are_all_alike_are_refused(name: str) -> None:
+    """Nothing varies: shares of variance would be 0 / 0, and go into run.json as NaN."""
+    way = {"band_selection": name, "components": 1, "labels": LABELS}
+    with pytest.raises(SettingsError, match=rf"{name}: expected training pixels that differ"):
+        bands.fit(np.where(TRAIN[..., None], 700.0, CUBE), TRAIN, **way)
+
+
+@pytest.mark.parametrize("name", [None, *NUMPY_ONLY])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_training_pixels_that_are_no_numbers_are_refused(name: str | None, value: float) -> None:
+    cube = CUBE.copy()
+    row, col = np.argwhere(TRAIN)[3]
+    cube[row, col, 5] = value
+    way = {"components": 2, "labels": LABELS} if name else {}
+    with pytest.raises(DataError, match=rf"1 of {TRAIN.sum()} training pixels hold NaN"):
+        bands.fit(cube, TRAIN, band_selection=name, **way)
+    other = CUBE.copy()
+    other[tuple(np.argwhere(~TRAIN)[3])] = value  # which is never looked at
+    assert same(bands.fit(other, TRAIN), bands.fit(CUBE, TRAIN))
+
+
 def test_methods_of_many_passes_see_some_of_the_pixels_and_say_so(monkeypatch: Any) -> None:
     monkeypatch.setattr(nonlinear, "LANDMARKS", 20)
     monkeypatch.setattr(linear, "SPARSE_PIXELS", 30)
