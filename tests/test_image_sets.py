@@ -282,6 +282,19 @@ def test_folders_of_parts_are_kept(tmp_path, parts):
     assert samples.divided == "as published"
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path):
+    root = picture_folder(tmp_path / "set", 5)
+    (root / "a" / ".DS_Store").write_bytes(b"")
+    assert not quiet(f"folder:{root}", size=8).notes
+    picture(root / "b" / "deeper" / "0.jpg", 1)
+    picture(root / "b" / "7.jpg", 1).rename(root / "b" / "7.heic")
+    samples = quiet(f"folder:{root}", size=8)
+    check_parts(samples, total=10)
+    (note,) = samples.notes
+    assert note.startswith("2 left out, such as")
+    assert "7.heic" in note
+
+
 def test_grey_photographs_become_rgb(tmp_path):
     root = picture_folder(tmp_path / "set", 5)
     picture(root / "a" / "grey.jpg", 1, mode="L")
