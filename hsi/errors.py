@@ -47,3 +47,9 @@ def one_of(name: str, known: Iterable[str], *, what: str) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise SettingsError(f"Unknown {what} {name!r}: expected one of {', '.join(known)}.{hint}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that NumPy, scikit-learn and Keras do not all take (`SettingsError`)."""
+    if not 0 <= seed < 2**32:
+        raise SettingsError(f"seed: expected 0 or more, below 2**32, got {seed}.")

@@ -32,7 +32,8 @@ def read_photograph(path: str | Path) -> np.ndarray:
     """(rows, cols, 3) uint8, upright, of any image file that Pillow reads.
 
     Raises:
-        DataError: missing, truncated, or no image.
+        DataError: missing, truncated, no image, or one of more than 8 bits a pixel of grey: Pillow
+            would cut those values off at 255.
     """
     from PIL import Image, ImageOps
 
@@ -41,6 +42,11 @@ def read_photograph(path: str | Path) -> np.ndarray:
         raise DataError(f"{path}: no such image file.")
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{path}: expected a photograph of values 0..255, got grey values of 16 bits "
+                    f"or more (Pillow's mode {image.mode}); save it with 8 bits."
+                )
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(

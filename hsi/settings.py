@@ -11,7 +11,7 @@ from typing import Any
 from hsi import image_sets
 from hsi.bands import REDUCERS, SCALINGS, reducer_name
 from hsi.catalog import CATALOG, SYNTHETIC, looks_like_path, scene_name
-from hsi.errors import SettingsError, one_of
+from hsi.errors import SettingsError, check_seed, one_of
 from hsi.image_sets import IMAGE_SETS, image_set_name
 from hsi.models import NETWORKS, Network, network
 from hsi.split import METHODS
@@ -347,8 +347,7 @@ def _check_training(settings: Settings) -> None:
         )
     if size is not None:
         chosen.check_patch_size(size)
-    if settings.seed < 0:
-        raise SettingsError(f"seed: expected 0 or more, got {settings.seed}.")
+    check_seed(settings.seed)
     if settings.band_selection and settings.components is None:
         raise SettingsError(
             f"components: expected with --band_selection {settings.band_selection}, "

@@ -361,6 +361,28 @@ def test_constant_bands_and_few_pixels_give_numbers(name: str) -> None:
             assert np.isfinite(bands.apply(bands.fit(cube, train, **way), cube)).all()
 
 
+@every
+def test_training_pixels_that_are_all_alike_are_refused(name: str) -> None:
+    """Nothing varies: shares of variance would be 0 / 0, and go into run.json as NaN."""
+    way = {"band_selection": name, "components": 1, "labels": LABELS}
+    with pytest.raises(SettingsError, match=rf"{name}: expected training pixels that differ"):
+        bands.fit(np.where(TRAIN[..., None], 700.0, CUBE), TRAIN, **way)
+
+
+@pytest.mark.parametrize("name", [None, *NUMPY_ONLY])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_training_pixels_that_are_no_numbers_are_refused(name: str | None, value: float) -> None:
+    cube = CUBE.copy()
+    row, col = np.argwhere(TRAIN)[3]
+    cube[row, col, 5] = value
+    way = {"components": 2, "labels": LABELS} if name else {}
+    with pytest.raises(DataError, match=rf"1 of {TRAIN.sum()} training pixels hold NaN"):
+        bands.fit(cube, TRAIN, band_selection=name, **way)
+    other = CUBE.copy()
+    other[tuple(np.argwhere(~TRAIN)[3])] = value  # which is never looked at
+    assert same(bands.fit(other, TRAIN), bands.fit(CUBE, TRAIN))
+
+
 def test_methods_of_many_passes_see_some_of_the_pixels_and_say_so(monkeypatch: Any) -> None:
     monkeypatch.setattr(nonlinear, "LANDMARKS", 20)
     monkeypatch.setattr(linear, "SPARSE_PIXELS", 30)
@@ -378,6 +400,35 @@ def test_pixels_are_drawn_evenly_with_their_classes() -> None:
     np.testing.assert_array_equal(some.scaled[:, 0], some.classes)
     assert len(set(some.classes)) == 20
     assert (np.diff(some.classes) > 0).all()
+
+
+def test_a_rare_class_is_among_the_pixels_that_are_drawn() -> None:
+    numbers = np.arange(50)
+    for rare in range(50):  # wherever the draw would have left it
+        classes = (numbers == rare).astype(int)
+        some = training.Training(numbers[:, None] * 1.0, np.ones(1), classes).drawn(20, 3)
+        assert rare in some.scaled
+        assert len(set(some.scaled[:, 0])) == 20
+    plain = np.sort(np.random.default_rng(3).permutation(50)[:20])
+    alike = training.Training(numbers[:, None] * 1.0, np.ones(1), numbers % 2).drawn(20, 3)
+    np.testing.assert_array_equal(alike.scaled[:, 0], plain)  # both classes were drawn anyway
+
+
+@pytest.mark.parametrize("name", [name for name in SELECTIONS if bands.REDUCERS[name].supervised])
+def test_bands_are_not_chosen_by_a_class_that_was_not_drawn(name: str, monkeypatch: Any) -> None:
+    """One pixel of the second class, among those that a plain draw of 40 leaves out."""
+    monkeypatch.setattr(ranked, "MOST_PIXELS", 40)
+    spectra = np.random.default_rng(0).normal(size=(1, 90, BANDS))
+    labels = np.ones((1, 90), int)
+    last = np.random.default_rng(0).permutation(90)[-1]
+    labels[0, last] = 2
+    spectra[0, last, 7] = 9
+    way = {"band_selection": name, "components": 1, "labels": labels}
+    if name == "select_mutual_information":  # knows a class by the neighbours of its pixels
+        with pytest.raises(SettingsError, match="two classes of two training pixels"):
+            bands.fit(spectra, labels > 0, **way)
+    else:
+        assert bands.fit(spectra, labels > 0, **way).chosen.tolist() == [7]
 
 
 # Files

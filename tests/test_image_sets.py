@@ -282,6 +282,19 @@ def test_folders_of_parts_are_kept(tmp_path, parts):
     assert samples.divided == "as published"
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path):
+    root = picture_folder(tmp_path / "set", 5)
+    (root / "a" / ".DS_Store").write_bytes(b"")
+    assert not quiet(f"folder:{root}", size=8).notes
+    picture(root / "b" / "deeper" / "0.jpg", 1)
+    picture(root / "b" / "7.jpg", 1).rename(root / "b" / "7.heic")
+    samples = quiet(f"folder:{root}", size=8)
+    check_parts(samples, total=10)
+    (note,) = samples.notes
+    assert note.startswith("2 left out, such as")
+    assert "7.heic" in note
+
+
 def test_grey_photographs_become_rgb(tmp_path):
     root = picture_folder(tmp_path / "set", 5)
     picture(root / "a" / "grey.jpg", 1, mode="L")
@@ -290,6 +303,20 @@ def test_grey_photographs_become_rgb(tmp_path):
     image = images.decoded(np.array([number]))[0]
     assert image.shape == (8, 8, 3)
     assert (image == image[..., :1]).all()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [
+    ("deep.png", np.uint16), ("deep.tif", np.uint16), ("deep.tiff", np.int32),
+    ("deep.tif", np.float32),
+])  # fmt: skip
+def test_grey_values_above_255_are_refused_and_not_cut_off(tmp_path, name, dtype):
+    root = picture_folder(tmp_path / "set", 5)
+    values = np.linspace(0, 60000, 20 * 16).reshape(16, 20).astype(dtype)
+    Image.fromarray(values).save(root / "a" / name)
+    for how in ("standard", "unit"):  # nothing is decoded for the latter
+        said = refusal(f"folder:{root}", size=8, preprocess=how)
+        assert name in said
+        assert "save it with 8 bits" in said
 
 
 def test_damaged_and_odd_folders_are_one_line(tmp_path):

@@ -290,6 +290,27 @@ def test_masks_have_a_panel_and_a_legend_of_their_own():
         class_maps(truth, {"int8": truth[:1]}, {1: "Corn"})
 
 
+def test_the_panel_of_the_split_tells_all_parts_and_what_is_in_none():
+    from hsi.pipeline.figures import parts_of
+    from hsi.split import Split
+
+    place = np.array([[0, 1, 1, 2], [3, 3, 3, 0]])
+    split = Split(place == 1, place == 2, place == 3, "random", seed=0, patch_size=1)
+    figure = class_maps(place * 0 + 1, place * 0 + 1, {1: "Corn"}, masks=parts_of(split))
+    colours = {
+        entry.get_label(): tuple(np.round(255 * np.array(to_rgb(entry.get_facecolor()))))
+        for entry in figure.legends[0].get_patches()
+    }
+    assert list(colours) == ["training", "validation", "test", "in no part"]
+    wanted = ["in no part", "training", "validation", "test"]
+    drawn = pictures(figure)[-1][1]
+    for at in np.ndindex(place.shape):
+        assert tuple(drawn[at]) == colours[wanted[place[at]]]
+    assert list(parts_of(Split(place == 1, place == 9, place == 3, "given", 0, 1))) == [
+        "training", "test",
+    ]  # fmt: skip
+
+
 def test_the_colours_differ_and_go_on():
     assert len(set(CLASS_COLORS)) == 24
     many = [class_color(n) for n in range(100)]

@@ -375,6 +375,19 @@ def test_tiles_take_the_smallest_that_keeps_the_accuracy():
     assert found["smallest file of all"] == ("1 kB", 2)
 
 
+@pytest.mark.parametrize(("bounds", "apart"), [((0.4, 1.6), False), ((0.4, 1.4), True)])
+def test_a_file_is_faster_only_where_the_intervals_lie_apart(bounds, apart):
+    """A number on top of the page must not say more than the sentence beside it."""
+    first = {**ROWS[0], "latency_low": "1.5", "latency_high": "9"}
+    low, high = map(str, bounds)
+    rows = (first, {**ROWS[1], "latency_low": low, "latency_high": high})
+    found = {tile.label for tile in tiles(rows)}
+    assert ("fastest within the noise" in found) == apart
+    assert "smallest within the noise" in found
+    said = " ".join(sentences(rows, variant_facts(rows), [{}, {}]))
+    assert ("takes as long" in said) != apart
+
+
 def test_three_sentences_speak_of_accuracy_attention_and_cost():
     moved = {"attention_shift_nm_low": 90.0, "attention_shift_nm_high": 110.0}
     attention = [

@@ -164,6 +164,21 @@ def test_a_patch_is_the_middle_of_its_original_in_false_colour(tmp_path: Path):
     assert (patches[1] == colours[8:13, 9:14]).all()
 
 
+def test_around_a_patch_is_the_scene_and_nothing_where_it_ends(tmp_path: Path):
+    subject = scene_subject(tmp_path)
+    colours = composite(subject.scene, FALSE_COLOUR)
+    keys = np.array([0, 3 * 22 + 20, 10 * 22 + 11, 20 * 22 - 1])
+    _, originals = looks(subject, keys)
+    for key, original in zip(keys, originals, strict=True):
+        row, col = divmod(int(key), 22)
+        for down, across in np.ndindex(19, 19):
+            at = row + down - 9, col + across - 9
+            if 0 <= at[0] < 20 and 0 <= at[1] < 22:
+                assert (original[down, across] == colours[at]).all()
+            elif max(abs(down - 9), abs(across - 9)) > 2:  # the patch itself is the network's
+                np.testing.assert_allclose(original[down, across], 0.85)
+
+
 def test_with_wavelengths_the_nearest_bands_are_red_green_and_blue(tmp_path: Path):
     scene = scene_subject(tmp_path).scene
     known = replace(scene, wavelengths=np.array([500, 555, np.nan, 655, 850, 1200.0]))

@@ -130,12 +130,18 @@ def fit(
         seed: for what a method draws at random.
 
     Raises:
+        DataError: training pixels with values that are not finite.
         SettingsError: unknown names, more components than bands, training pixels or (lda) classes,
-            or a method that wants classes without them.
+            a method that wants classes without them, or one for training pixels that are all alike.
     """
     one_of(scaling, SCALINGS, what="scaling")
     name = one_of(reducer_name(band_selection or NONE), (NONE, *REDUCERS), what="band_selection")
     spectra = np.asarray(cube[train], np.float64)
+    if wrong := np.count_nonzero(~np.isfinite(spectra).all(axis=1)):
+        raise DataError(
+            f"{wrong} of {len(spectra)} training pixels hold NaN or infinite values; fill these or "
+            "leave the pixels out."
+        )
     _check_components(name, components, spectra)
     method = REDUCERS.get(name)
     from_zero = method is not None and method.kind == "non_negative"
@@ -212,6 +218,10 @@ def _check_components(name: str, components: int | None, spectra: np.ndarray) ->
             f"components: expected 1 to {most} for {name} ({bands} bands, {pixels} training "
             f"pixels), got {components if components is not None else 'none'}."
         )
+    if (spectra == spectra[0]).all():
+        raise SettingsError(
+            f"{name}: expected training pixels that differ, all {len(spectra)} have one spectrum."
+        )
 
 
 def _classes(name: str, method: Method, labels: np.ndarray | None, train: np.ndarray) -> np.ndarray:
@@ -220,15 +230,15 @@ def _classes(name: str, method: Method, labels: np.ndarray | None, train: np.nda
     Raises:
         SettingsError: less than two classes where they are wanted.
     """
-    if labels is None:
-        if method.supervised:
-            raise SettingsError(
-                f"{name}: expected the classes of the training pixels, got none; take a method "
-                "that does not look at them."
-            )
+    if not method.supervised:
         return np.zeros(np.count_nonzero(train), int)
+    if labels is None:
+        raise SettingsError(
+            f"{name}: expected the classes of the training pixels, got none; take a method "
+            "that does not look at them."
+        )
     classes: np.ndarray = np.asarray(labels)[train]
-    if method.supervised and len(np.unique(classes)) < 2:
+    if len(np.unique(classes)) < 2:
         raise SettingsError(f"{name}: expected training pixels of two classes or more.")
     return classes
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsi.bands.training import MOST_PIXELS, Reduced, Training, convergence, drawn_note
+from hsi.errors import SettingsError
 
 TREES = 200
 WEAKEST, STRONGEST = 4, -3
@@ -56,10 +57,20 @@ def mvpca(training: Training, count: int, seed: int) -> Reduced:
 
 
 def mutual_information(training: Training, count: int, seed: int) -> Reduced:
-    """The bands that say most of the class, each alone (Ross 2014, PLoS ONE 9(2))."""
+    """The bands that say most of the class, each alone (Ross 2014, PLoS ONE 9(2)).
+
+    Raises:
+        SettingsError: less than two classes of two pixels or more. The estimate goes by neighbours
+            of a pixel's own class: all bands would have no mark, and the first ones be kept.
+    """
     from sklearn.feature_selection import mutual_info_classif
 
     some = training.drawn(MOST_PIXELS, seed)
+    if np.count_nonzero(np.unique(some.classes, return_counts=True)[1] > 1) < 2:
+        raise SettingsError(
+            "select_mutual_information: expected two classes of two training pixels or more each "
+            f"among the {len(some.scaled)} it looks at, got less; take another method."
+        )
     marks = mutual_info_classif(some.scaled, some.classes, random_state=seed)
     notes = drawn_note("select_mutual_information", len(some.scaled), len(training.scaled))
     return kept(best(marks, count), len(marks), *notes)

@@ -20,7 +20,7 @@ class Training:
     Attributes:
         scaled: (n, bands) float64.
         scale: (bands,) counts of the sensor in one scaled unit.
-        classes: (n,) class numbers, all 0 where they are not known: supervised methods get them.
+        classes: (n,) class numbers; all 0 for methods that do not look at them.
     """
 
     scaled: np.ndarray
@@ -28,11 +28,15 @@ class Training:
     classes: np.ndarray
 
     def drawn(self, most: int, seed: int) -> Training:
-        """At most so many of the pixels, drawn evenly at random, in their order."""
+        """At most so many of the pixels, drawn evenly at random, in their order.
+
+        A rare class of which none would be among them has the first one drawn of it.
+        """
         if len(self.scaled) <= most:
             return self
         order = np.random.default_rng(seed).permutation(len(self.scaled))
-        chosen = np.sort(order[:most])
+        _, first = np.unique(self.classes[order], return_index=True)
+        chosen = np.sort(np.concatenate([order[first], np.delete(order, first)])[:most])
         return replace(self, scaled=self.scaled[chosen], classes=self.classes[chosen])
 
 

@@ -18,7 +18,7 @@ from hsi.compare.layers import LayerDifferences, layer_differences, output_step
 from hsi.compare.outputs import FLOOR, LOGITS, SCORES, Judged, Outputs, compare_outputs, form_of
 from hsi.compare.subjects import Common, Subject, open_subjects
 from hsi.deploy.variant import Variant
-from hsi.errors import ModelError, SettingsError, one_of
+from hsi.errors import ModelError, SettingsError, check_seed, one_of
 from hsi.predict import scores
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ class Options:
             for value in values:
                 if value < 1:
                     raise SettingsError(f"{name}: expected 1 or more, got {value}.")
-        if self.seed < 0:
-            raise SettingsError(f"seed: expected 0 or more, got {self.seed}.")
+        check_seed(self.seed)
         return self
 
 

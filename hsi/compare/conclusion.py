@@ -180,14 +180,21 @@ def _cost(row: Row, first: Row) -> str:
 def _speed(row: Row, first: Row, factor: float) -> str:
     batch = int(row.get("batch") or 1)
     where = f"at batch {batch}"
-    if known(row, "latency_low", "latency_high") and known(first, "latency_low", "latency_high"):
-        apart = float(row["latency_high"]) < float(first["latency_low"]) or float(
-            first["latency_high"]
-        ) < float(row["latency_low"])
-        if not apart:
-            return f"a call {where} takes as long, as far as the intervals tell"
+    if as_fast(row, first):
+        return f"a call {where} takes as long, as far as the intervals tell"
     both = f"({float(row['latency_ms']):.3g} instead of {float(first['latency_ms']):.3g} ms)"
     return f"a call {where} is {times(factor, 'faster', 'slower')} {both}"
+
+
+def as_fast(row: Row, first: Row) -> bool:
+    """Whether the intervals of both latencies are known and overlap."""
+    bounds = ("latency_low", "latency_high")
+    if not (known(row, *bounds) and known(first, *bounds)):
+        return False
+    (low, high), (first_low, first_high) = (
+        [float(each[bound]) for bound in bounds] for each in (row, first)
+    )
+    return low <= first_high and first_low <= high
 
 
 def _series_cost(name: str, group: Sequence[Row], first: Row) -> str:

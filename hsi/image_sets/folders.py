@@ -27,7 +27,8 @@ def read(info: ImageSet, folder: Path) -> Listing:
 def read_folder(folder: Path, *, names: dict[str, str] | None = None) -> Listing:
     """PATH/<class>/ or PATH/train|val|test/<class>/; without test images, val is the test.
 
-    Classes are numbered in the order of their folders' names.
+    Classes are numbered in the order of their folders' names. What lies among the images and is
+    none by its name, or is a folder, is left out, and a note says so.
 
     Args:
         names: the only folders that may be classes -> their names; None takes all, by their names.
@@ -41,10 +42,11 @@ def read_folder(folder: Path, *, names: dict[str, str] | None = None) -> Listing
     keys = _keys(parts, folder)
     if unknown := sorted(set(keys) - set(names or keys)):
         raise DataError(f"{folder}: {unknown[0]} is none of the classes {', '.join(names or ())}.")
-    paths, classes, where = [], [], []
+    paths, classes, where, others = [], [], [], []
     for part, place in parts.items():
         for index, key in enumerate(keys):
-            found = _images(place / key)
+            found, rest = _images(place / key)
+            others += rest
             if not found:
                 raise DataError(
                     f"{place / key}: holds no image ({', '.join(SUFFIXES)}); "
@@ -58,7 +60,7 @@ def read_folder(folder: Path, *, names: dict[str, str] | None = None) -> Listing
     shown = {numbers.get(key, i): (names or {}).get(key, key) for i, key in enumerate(keys)}
     return Listing(
         Photographs(paths), np.array(classes, np.int64), np.array(where, "<U10"),
-        shown, tuple(keys), digest(paths, folder),
+        shown, tuple(keys), digest(paths, folder), notes=_left_out(others),
     )  # fmt: skip
 
 
@@ -103,9 +105,20 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+def _images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, and what else is there; hidden files are not looked at."""
+    seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    taken = [p.suffix.lower() in SUFFIXES and p.is_file() for p in seen]
+    return (
+        [p for p, image in zip(seen, taken, strict=True) if image],
+        [p for p, image in zip(seen, taken, strict=True) if not image],
+    )
+
+
+def _left_out(others: list[Path]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    return (
+        f"{len(others)} left out, such as {others[0]}: taken are {', '.join(SUFFIXES)} in the "
+        "folders of the classes themselves.",
     )

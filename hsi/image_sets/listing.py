@@ -106,17 +106,18 @@ class Photographs:
 
 
 def check_photographs(paths: Iterable[Path]) -> None:
-    """Refuse files that are cut off or no images (`DataError`), before hours of training.
+    """Refuse files that `read_photograph` would refuse (`DataError`), before hours of training.
 
-    Whole JPEG and PNG files are known by their ends; only what looks wrong is decoded.
+    Whole JPEG and PNG files are known by their ends; only what looks wrong is decoded, and PNG
+    files of 16 bits a pixel of grey, whose depth and colour type stand at bytes 24 and 25.
     """
     for path in paths:
         with path.open("rb") as file:
-            head = file.read(8)
+            head = file.read(26)
             file.seek(-min(12, path.stat().st_size), os.SEEK_END)
             tail = file.read()
         jpeg = head.startswith(b"\xff\xd8") and tail.endswith(b"\xff\xd9")
-        png = head.startswith(b"\x89PNG") and b"IEND" in tail
+        png = head.startswith(b"\x89PNG") and head[24:] != b"\x10\x00" and b"IEND" in tail
         if not (jpeg or png):
             read_photograph(path)
 

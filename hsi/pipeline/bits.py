@@ -12,7 +12,7 @@ import numpy as np
 
 from hsi.compress.widths import BitWidths, Overflow
 from hsi.deploy.variant import TFLITE
-from hsi.errors import ModelError, OutputError, SettingsError
+from hsi.errors import ModelError, OutputError, SettingsError, check_seed
 from hsi.parts import AnySamples
 from hsi.pipeline.job import on_counts, samples_of
 from hsi.quiet import start_tensorflow
@@ -86,6 +86,7 @@ def study_bits(
     settings = _settings(bits, [_triple(text) for text in combined], overflow)
     if most < 1:
         raise SettingsError(f"samples: expected 1 or more, got {most}.")
+    check_seed(seed)
     if file.suffix == TFLITE:
         raise ModelError(
             f"{file}: its bits are fixed; expected the Keras model (.h5) that it was made of."

@@ -11,6 +11,7 @@ import numpy as np
 from hsi.pipeline.job import TRAINED, Job, on_counts
 from hsi.predict import class_map
 from hsi.samples import Samples
+from hsi.split import Split
 
 FOLDER = "figures"
 
@@ -71,9 +72,14 @@ def _maps(job: Job, samples: Samples) -> Any:
         title = f"{row['variant']}, OA {row['oa']:.1f} %"
         taken = on_counts(samples) if job.run.takes_counts(file) else samples
         maps[title] = scene.marked(numbers[class_map(forward, taken.patches)])
-    masks = {"training": samples.split.train}
-    truth = scene.marked(scene.labels)
+    truth, masks = scene.marked(scene.labels), parts_of(samples.split)
     return class_maps(truth, maps, scene.class_names, title=_title(job), masks=masks, **_note(job))
+
+
+def parts_of(split: Split) -> dict[str, np.ndarray]:
+    """What each pixel is taken for, in words: the masks of the parts that have pixels."""
+    words = {"training": split.train, "validation": split.validation, "test": split.test}
+    return {name: mask for name, mask in words.items() if mask.any()}
 
 
 def _title(job: Job) -> str:

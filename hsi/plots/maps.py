@@ -51,7 +51,8 @@ def class_maps(
                 f"{name!r} has {np.shape(labels)}."
             )
     count = len(panels) + bool(masks)
-    figure = _figure_for(np.shape(truth), count, len(class_names), entries=len(masks or {}))
+    entries = len(masks) + 1 if masks else 0
+    figure = _figure_for(np.shape(truth), count, len(class_names), entries=entries)
     axes = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
     for axis, (name, labels) in zip(axes, panels.items(), strict=False):
         axis.imshow(class_image(np.asarray(labels), colors), interpolation="nearest")
@@ -119,4 +120,9 @@ def _draw_masks(axis: Axes, masks: Mapping[str, np.ndarray], truth: np.ndarray) 
     table = {i + 1: SERIES_COLORS[i % len(SERIES_COLORS)] for i in range(len(masks))}
     axis.imshow(class_image(picture, table), interpolation="nearest")
     axis.set_title("split", fontsize=12)
-    return [Patch(facecolor=table[i], label=plain(name)) for i, name in enumerate(masks, start=1)]
+    entries = [
+        Patch(facecolor=table[i], label=plain(name)) for i, name in enumerate(masks, start=1)
+    ]
+    if not picture.all():
+        entries.append(Patch(facecolor=class_color(0), edgecolor="#555555", label="in no part"))
+    return entries

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hsi.errors import DataError, SettingsError, UserError, one_of
+from hsi.errors import DataError, SettingsError, UserError, check_seed, one_of
 from hsi.explain import METHODS
 from hsi.files import write_text
 from hsi.quiet import start_tensorflow
@@ -58,7 +58,7 @@ def write_report(
 
     Raises:
         DataError: neither a run nor a study, or one that is not whole.
-        SettingsError: an unknown method, or fewer than one sample.
+        SettingsError: an unknown method, fewer than one sample, or a seed that is none.
         OutputError: the file cannot be written.
     """
     folder = Path(folder)
@@ -67,6 +67,7 @@ def write_report(
         one_of(method, attributing, what="attribution method")
     if samples is not None and samples < 1:
         raise SettingsError(f"samples: expected 1 or more, got {samples}.")
+    check_seed(seed or 0)
     path = Path(output) if output else folder / REPORT
     if path.is_dir():
         raise SettingsError(f"output: expected a file, {path} is a folder.")

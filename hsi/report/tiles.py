@@ -1,6 +1,7 @@
 """The few numbers on top of the page, computed from the rows of results.csv.
 
-A variant counts as "within the noise" when McNemar's test cannot tell it from the first row.
+A variant counts as "within the noise" when McNemar's test cannot tell it from the first row, and as
+faster when the intervals of both latencies lie apart.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hsi.compare.conclusion import LEVEL, p_text
+from hsi.compare.conclusion import LEVEL, as_fast, p_text
 from hsi.report.table import number
 
 Row = Mapping[str, str]
@@ -40,11 +41,9 @@ def tiles(rows: Sequence[Row]) -> list[Tile]:
         interval = "" if low is None or high is None else f", 95 % {low:.1f} to {high:.1f}"
         found.append(Tile("overall accuracy", f"{oa:.1f} %", f"{first['variant']}{interval}", 0))
     same = [place for place, row in enumerate(rows) if place and _within_noise(row)]
-    for column, label, word in (
-        ("bytes", "smallest within the noise", "smaller"),
-        ("latency_ms", "fastest within the noise", "faster"),
-    ):
-        found += _least(rows, same, column, label, word)
+    faster = [place for place in same if not as_fast(rows[place], first)]
+    found += _least(rows, same, "bytes", "smallest within the noise", "smaller")
+    found += _least(rows, faster, "latency_ms", "fastest within the noise", "faster")
     sizes = [(number(row["bytes"]), place) for place, row in enumerate(rows)]
     known = [(size, place) for size, place in sizes if size is not None]
     if len(known) > 1:

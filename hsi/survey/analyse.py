@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hsi.errors import DataError
+from hsi.errors import DataError, check_seed
 from hsi.files import write_json
 from hsi.results import write_rows
 from hsi.survey import preferences, recognition
@@ -84,7 +84,9 @@ def analyse_survey(
 
     Raises:
         DataError: no key file, or whatever is wrong with it or the answers.
+        SettingsError: a seed that is none.
     """
+    check_seed(seed)
     where = key_file or _find_key(paths[0])
     key = read_key(where)
     answers = read_answers(paths, key)

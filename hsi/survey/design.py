@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from hsi.errors import SettingsError, one_of
+from hsi.errors import SettingsError, check_seed, one_of
 from hsi.survey.key import PREFERENCE, RECOGNITION, Question
 
 KINDS = (RECOGNITION, PREFERENCE)
@@ -61,13 +61,10 @@ class Choices:
             one_of(kind, KINDS, what="kind of question")
         one_of(self.picture, PICTURES, what="picture")
         one_of(self.covered, COVERED, what="part to cover")
-        for name, value, least in (
-            ("images", self.images, 2),
-            ("choices", self.most_choices, 2),
-            ("seed", self.seed, 0),
-        ):
-            if value < least:
-                raise SettingsError(f"{name}: expected {least} or more, got {value}.")
+        check_seed(self.seed)
+        for name, value in (("images", self.images), ("choices", self.most_choices)):
+            if value < 2:
+                raise SettingsError(f"{name}: expected 2 or more, got {value}.")
         if not (isfinite(self.percent) and 0 < self.percent < 100):
             raise SettingsError(f"percent: expected above 0 and below 100, got {self.percent:g}.")
         if len(self.variants) == 1 or len(set(self.variants)) < len(self.variants):

@@ -29,6 +29,8 @@ Known = SceneSubject | ImageSetSubject
 
 AROUND, LEAST_AROUND = 3, 45
 """What of the scene is shown with a patch: so many of its sides, and at least so many pixels."""
+BEYOND = 0.85
+"""Grey, in the place of ground that the scene does not have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Pictures:
         classes: (n,) published numbers, the true ones.
         pictures: (n, rows, cols, 3) of 0..1.
         originals: (n, rows, cols, 3) of 0..1, what is shown as the original: the same pictures,
-            or patches in the middle of what lies around them.
+            or patches in the middle of what lies around them, grey where the scene ends.
         maps: variant -> (n, rows, cols) from 0 upwards: magnitude, mean over channels.
         predicted: variant -> (n,) published numbers.
         files: variant -> its file, and the sha256 of that.
@@ -205,4 +207,19 @@ def looks(subject: Known, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     patches = Patches(colours, side).gather(keys)
     wide = min(max(AROUND * side, LEAST_AROUND), *colours.shape[:2])
     around = Patches(colours, wide - 1 + wide % 2).gather(keys)
+    around[_beyond(keys, colours.shape[:2], around.shape[1], side)] = BEYOND
     return patches, around
+
+
+def _beyond(keys: np.ndarray, shape: tuple[int, ...], wide: int, side: int) -> np.ndarray:
+    """(n, wide, wide) bool: what of these windows lies outside the scene and not in the patch.
+
+    A network takes its patch with the scene mirrored there, and it is shown so; around it mirrored
+    ground would be passed off as real.
+    """
+    steps = np.arange(wide) - wide // 2
+    rows, cols = (place[:, None] + steps for place in np.divmod(keys, shape[1]))
+    down, across = (rows >= 0) & (rows < shape[0]), (cols >= 0) & (cols < shape[1])
+    own = np.abs(steps) <= side // 2
+    known: np.ndarray = (down[:, :, None] & across[:, None, :]) | (own[:, None] & own)
+    return ~known

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsi.errors import SettingsError, one_of
+from hsi.errors import SettingsError, check_seed, one_of
 from hsi.explain import METHODS
 from hsi.images import PREPROCESSINGS
 from hsi.models import NETWORKS
@@ -208,7 +208,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"{name}: expected 1 or more, got {value}.")
-        for name in ("noise", "seed", "channel"):
+        check_seed(self.seed)
+        for name in ("noise", "channel"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise SettingsError(f"{name}: expected 0 or more, got {value:g}.")
