@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,9 @@ from hsi.compress.schedule import choose_channels, removal_order
 from hsi.compress.surgery import remove_channels
 from hsi.errors import DataError, ModelError, OutputError, SettingsError, UserError
 from hsi.models import FIELD, NETWORKS, network
-from hsi.pipeline.choices import Goal, Pruning
+from hsi.pipeline.choices import Goal, Pruning, goals_of
 from hsi.pipeline.planning import absolute, channel_plan, weight_plan
+from hsi.settings import Settings
 
 L = keras.layers
 
@@ -298,8 +300,7 @@ def job_of(model: Any, **settings: Any) -> Any:
     """As much of a job as its plans ask for."""
     usual = {
         "prune_dense": False, "keep": (), "round_to": 1, "min_channels": 1, "seed": 0,
-        "no_compensation": False, "compression_rates": (2,), "quantize_pruned_models": False,
-        "quantization": ("int8",),
+        "no_compensation": False, "quantize_pruned_models": False, "quantization": ("int8",),
     }  # fmt: skip
     x = samples(model, np.random.default_rng(0), 20)
     batches = [(x, np.arange(20) % 3)]
@@ -331,6 +332,17 @@ def test_kept_layers_count_in_no_step_of_a_schedule(small: Any) -> None:
     assert first.removed + second.removed == once.removed == by_percent.removed == 6
     with pytest.raises(SettingsError, match=r"nothing to prune: .* try --prune_dense"):
         channel_plan(job_of(small, keep=("conv_1", "conv_2")), choice, goals[0], small)
+
+
+def test_a_small_network_loses_the_percentage_that_its_file_is_named_for(small: Any) -> None:
+    """Of 19 channels 10 % are one: steps of one each would end at 8 where 80 % are asked."""
+    choice = Pruning("l1", "channel", "global", "iterative")
+    job, model = job_of(small, prune_start=0, prune_increment=10, compression_rates=()), small
+    for goal in goals_of(Settings("cao", prune=True, prune_increment=10, prune_end=80)):
+        gone = 19 - sum(g.channels for g in channel_groups(model) if g.convolutional)
+        model = channel_plan(job, choice, goal, model, gone=gone, total=19).apply(model)
+        left = sum(group.channels for group in channel_groups(model) if group.convolutional)
+        assert left == math.ceil(19 * (1 - (goal.percent or 0) / 100) - 1e-9)
 
 
 def test_a_measured_target_says_of_which_file(small: Any, monkeypatch: Any) -> None:

@@ -49,16 +49,12 @@ def prunable(job: Job, model: keras.Model) -> list[Group]:
     return found
 
 
-def channels_wanted(settings: Settings, percent: float, total: int) -> int:
-    """How many of `total` channels are gone at this percentage.
+def channels_wanted(percent: float, total: int) -> int:
+    """How many of `total` channels are gone at this percentage, rounded down.
 
-    On the ladder of `--prune_increment` every rung takes the same floor(increment %).
+    Counted from the whole network and not in steps, whose rounding would add up.
     """
-    if settings.compression_rates:
-        return int(percent / 100 * total + 1e-9)
-    low = settings.prune_start or settings.prune_increment
-    first, step = (int(p / 100 * total + 1e-9) for p in (low, settings.prune_increment))
-    return first + round((percent - low) / settings.prune_increment) * step
+    return int(percent / 100 * total + 1e-9)
 
 
 def channel_scores(
@@ -136,7 +132,7 @@ def channel_plan(
             **options,
         )
     total = total or sum(group.channels for group in groups)
-    wanted = channels_wanted(settings, goal.percent or 0, total)
+    wanted = channels_wanted(goal.percent or 0, total)
     removal, _ = choose_channels(scores.scores, groups, wanted - gone, **options)
     choices = Choices(**choice.columns(), target=f"{goal.name} % of the channels")
     return plan_channels(model, removal, choices=choices, notes=scores.notes)

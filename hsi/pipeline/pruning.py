@@ -111,7 +111,7 @@ def _channels(step: Step) -> bool:
     if goal.target and step.start != TRAINED:
         goal = replace(goal, target=absolute(job, goal.target, original))
     plan = channel_plan(job, step.choice, goal, model, gone=gone, total=total)
-    wanted = channels_wanted(job.settings, goal.percent or 0, total) - gone
+    wanted = channels_wanted(goal.percent or 0, total) - gone
     if goal.percent is not None and not plan.removed and wanted > 0:
         job.say(
             f"Nothing more can be removed at {goal.name} %: every layer is down to its last "
