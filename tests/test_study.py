@@ -381,7 +381,7 @@ def test_a_cell_that_cannot_run_leaves_the_others(grid, tmp_path, capsys):
 def test_a_start_from_another_training_is_refused(grid, tmp_path, capsys):
     from hsi.cli.generate import main as generate
 
-    scene = grid.parent / "field.mat"
+    scene = shutil.copy(grid.parent / "field.mat", tmp_path)
     data = ["cao", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels", "--epochs", "1",
             "--no_report"]  # fmt: skip
     assert generate([*data, "--output", str(tmp_path / "a")]) == 0
@@ -390,4 +390,11 @@ def test_a_start_from_another_training_is_refused(grid, tmp_path, capsys):
     assert generate([*again, "--seed", "1"]) == 2
     line = capsys.readouterr().err.strip()
     assert "seed = 0" in line
+    assert "\n" not in line
+    # Nor of the same settings, where another scene lies under the name that they hold by now.
+    cube, labels = make_scene()
+    scipy.io.savemat(scene, {"cube": cube[::-1], "labels": labels})
+    assert generate([*again, "--output", str(tmp_path / "c")]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "data of this run has changed" in line
     assert "\n" not in line

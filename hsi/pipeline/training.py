@@ -16,6 +16,7 @@ from hsi.parts import Part, Source
 from hsi.pipeline.beginning import new_network
 from hsi.pipeline.job import TRAINED, Job
 from hsi.pipeline.pretraining import pretrain_model
+from hsi.pipeline.recorded import check_unchanged
 from hsi.pipeline.variants import record_keras, write_results
 from hsi.progress import progress
 from hsi.runs import open_run
@@ -112,6 +113,7 @@ def _taken_over(job: Job) -> bool:
 
     Raises:
         SettingsError: that run trained another network, or holds no finished one.
+        DataError: its data or its split is not that of this run, though both have one name.
     """
     if job.settings.start_from is None:
         return False
@@ -127,6 +129,7 @@ def _taken_over(job: Job) -> bool:
                 f"start_from {other.folder}: was trained with {name} = {theirs.get(name)}, here it "
                 f"is {value}; start from a run of the same training."
             )
+    check_unchanged(other, job.samples)
     with atomic_path(job.run.path(TRAINED)) as temporary:
         shutil.copyfile(other.path(TRAINED), temporary)
     row, facts = known["row"], {k: v for k, v in known.items() if k not in ("sha256", "row")}
