@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ class Settings:
         """Percent to prune, ascending: channels (apoz) or weights (magnitude)."""
         if self.compression_rates:
             return tuple(sorted({100 * (1 - 1 / rate) for rate in self.compression_rates} - {0.0}))
-        steps = int((self.prune_end - self.prune_start) / self.prune_increment + 1e-9)
+        steps = floor((self.prune_end - self.prune_start) / self.prune_increment + 1e-9)
         targets = [self.prune_start + k * self.prune_increment for k in range(steps + 1)]
         return tuple(t for t in targets if t > 0)
 
