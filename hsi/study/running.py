@@ -114,7 +114,7 @@ def training_of(folder: Path, cell: Settings) -> Settings:
 
 def _begun(cell: Settings, training: Settings | None) -> Settings:
     """The cell, from its training's network where it has one, and from where it was stopped."""
-    return replace(cell, start_from=training and training.output, resume=True)
+    return replace(cell, start_from=training.output if training else None, resume=True)
 
 
 def do_run(settings: Settings, *, logs: str, finishing: bool) -> str:
