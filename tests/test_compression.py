@@ -246,6 +246,11 @@ def test_a_plan_is_printed_changed_and_carried_out(scene, tmp_path, capsys):
     record = json.loads((pruned / "run.json").read_text(encoding="utf-8"))
     entry = record["variants"]["trained_pruned_model_plan-parameters-60%.h5"]
     assert entry["channels_removed"] == 2
+    # The row says how the plan was made, not how this run would have made one.
+    row = rows(pruned)["pruned_plan-parameters-60%"]
+    assert [row[choice] for choice in ("criterion", "granularity", "scope", "schedule")] == [
+        "l1", "channel", "global", "one_shot",
+    ]  # fmt: skip
 
     plan["remove"] = {name: [0, 10_000]}
     path.write_text(json.dumps(plan), encoding="utf-8")
