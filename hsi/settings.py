@@ -261,8 +261,9 @@ def _check_fold_preparation(settings: Settings) -> None:
 
 
 def percent_name(target: float) -> str:
-    """A percentage as it stands in file names: 20, 62.5, 98.4."""
-    return f"{target:.1f}".removesuffix(".0")
+    """A percentage below 100 as it stands in file names: 20, 62.5, 98.4; 99.97, which is no 100."""
+    digits = next((digits for digits in range(1, 15) if round(target, digits) < 100), 1)
+    return f"{target:.{digits}f}".removesuffix(".0")
 
 
 def _check_model(settings: Settings) -> None:

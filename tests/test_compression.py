@@ -84,6 +84,7 @@ def test_the_file_that_a_budget_was_measured_on_is_written(arguments, expected):
         (["--prune_increment", "20", "--prune_end", "60"], ["20", "40", "60"]),
         (["--compression_rates", "8"], ["87.5"]),  # the rate alone, not half of everything
         (["--compression_rates", "8,2,64"], ["50", "87.5", "98.4"]),
+        (["--compression_rates", "1000,3000,5000"], ["99.9", "99.97", "99.98"]),
         (["--granularity", "2:4"], ["2of4"]),
         (["--target", "parameters=25%,bytes=100k"], ["parameters-25%", "bytes-100k"]),
         # An iterative schedule goes from each to the next, and nothing comes back.
