@@ -10,7 +10,8 @@ import pytest
 
 from hsi.deploy import variant
 from hsi.errors import SettingsError
-from hsi.pipeline import derived
+from hsi.pipeline import _make_models, derived
+from hsi.pipeline.training import check_validation
 from hsi.settings import Settings
 
 CLASSES = np.array([0, 1, 1, 0])
@@ -33,6 +34,7 @@ def job_of(settings: Settings, *, samples: int, folder: Path) -> tuple[SimpleNam
     record = {"variants": {f: {"row": {"variant": name}} for f, name in ROWS.items()}}
     return SimpleNamespace(
         settings=settings,
+        check_teacher=lambda: None,
         reference=folder / "trained_model.h5",
         run=SimpleNamespace(
             record=record, path=lambda file: folder / file, takes_counts=lambda file: False
@@ -64,10 +66,20 @@ def test_the_best_teacher_is_the_trained_or_pruned_network_of_the_least_validati
     assert said == [f"Students learn from trained_pruned_model_40.h5: validation loss {losses}."]
 
 
-def test_without_samples_to_choose_by_the_best_is_refused(tmp_path):
-    job, _ = job_of(Settings("cao", distill_from="best"), samples=0, folder=tmp_path)
-    with pytest.raises(SettingsError, match=r"distill_from best: .* raise --validation_fraction"):
-        derived._students_teacher(job)
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"distill": ("compact",), "distill_from": "best"}, "distill_from best"),
+        ({"prune": True, "until_convergence": True}, "until_convergence"),
+    ],
+)
+def test_what_validation_samples_decide_is_refused_without_them(asked, name, tmp_path):
+    """Before anything is trained: the best teacher is asked for when all is pruned."""
+    job, _ = job_of(Settings("cao", **asked), samples=0, folder=tmp_path)
+    with pytest.raises(SettingsError, match=f"{name}: .* raise --validation_fraction"):
+        _make_models(job)
+    check_validation(job_of(Settings("cao"), samples=0, folder=tmp_path)[0])
+    check_validation(job_of(Settings("cao", **asked), samples=4, folder=tmp_path)[0])
 
 
 def test_the_trained_network_teaches_where_it_is_named_before_another_teacher(tmp_path):

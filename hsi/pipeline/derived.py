@@ -70,24 +70,14 @@ def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
 
 
 def _students_teacher(job: Job) -> Path | None:
-    """The model file of `--distill_from`; None where the teacher of the settings is meant.
-
-    Raises:
-        SettingsError: the best is to be chosen and no samples validate.
-    """
+    """The model file of `--distill_from`; None where the teacher of the settings is meant."""
     if job.settings.distill_from != "best":
         return job.reference if job.settings.distill_from else None
     from hsi.deploy.variant import load_variant
     from hsi.metrics import cross_entropy
     from hsi.predict import scores
 
-    part = job.samples.part("validation")
-    if not len(part.pixels):
-        raise SettingsError(
-            "distill_from best: it is chosen by validation samples, and there are none; raise "
-            "--validation_fraction, or name the teacher with --teacher."
-        )
-    losses = {}
+    part, losses = job.samples.part("validation"), {}
     for path in (job.reference, *map(job.run.path, _pruned_files(job))):
         forward = load_variant(path, threads=os.cpu_count() or 1)
         found = scores(forward, job.samples.patches, part.pixels)

@@ -64,6 +64,25 @@ def shown_as_usual(job: Job) -> Shown:
     )
 
 
+def check_validation(job: Job) -> None:
+    """Refuse what validation samples decide where there are none: hours before it is decided.
+
+    Raises:
+        SettingsError: fine-tuning until convergence, or the best teacher of students.
+    """
+    settings = job.settings
+    decided = {
+        "until_convergence": settings.until_convergence,
+        "distill_from best": bool(settings.distill) and settings.distill_from == "best",
+    }
+    asked = [name for name, wanted in decided.items() if wanted]
+    if asked and not len(job.samples.part("validation").pixels):
+        raise SettingsError(
+            f"{asked[0]}: validation samples decide it, and there are none; raise "
+            "--validation_fraction, or omit it."
+        )
+
+
 def train_model(job: Job) -> None:
     """Train the network and save it, unless that is done here or in the run to start from."""
     if job.run.variant(TRAINED) or _taken_over(job):
