@@ -10,7 +10,9 @@ import pytest
 
 from hsi.deploy import variant
 from hsi.errors import SettingsError
+from hsi.models import NETWORKS
 from hsi.pipeline import _make_models, derived
+from hsi.pipeline.choices import Student
 from hsi.pipeline.training import check_validation
 from hsi.settings import Settings
 
@@ -88,3 +90,20 @@ def test_the_trained_network_teaches_where_it_is_named_before_another_teacher(tm
     assert derived._students_teacher(job) == tmp_path / "trained_model.h5"
     job, _ = job_of(Settings("cao", teacher="other.h5"), samples=4, folder=tmp_path)
     assert derived._students_teacher(job) is None
+
+
+@pytest.mark.parametrize("name", ["luo", "mou", "santara"])
+def test_students_learn_by_adam_at_a_rate_of_adam(name, tmp_path, monkeypatch):
+    """SGD takes steps of 0.1 times the slope, where Adam would take steps of 0.1."""
+    found = {}
+    monkeypatch.setattr(derived, "fit_model", lambda *_, **options: found.update(options))
+    monkeypatch.setattr(derived, "_spectra", lambda job: np.empty((0, 12)))
+    monkeypatch.setattr(derived, "_shown_to_students", lambda job: None)
+    for asked in (None, 0.02):
+        job, _ = job_of(Settings("cao", learning_rate=asked), samples=4, folder=tmp_path)
+        job.classes, job.teaching, job.samples.patches.shape = 3, lambda teacher: None, (5, 5, 12)
+        derived._student(job, Student(name, name), None)
+        student = NETWORKS[name]
+        own = student.learning_rate if str(student.optimizer) == "Adam" else 1e-3
+        assert found["learning_rate"] == (asked or own)
+        assert found["cosine"]  # which means Adam

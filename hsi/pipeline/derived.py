@@ -17,6 +17,8 @@ import numpy as np
 
 from hsi.compress.forms import EightForms, as_they_are, in_every_form
 from hsi.errors import ModelError, SettingsError
+from hsi.models import Network
+from hsi.models.optimizers import ADAM
 from hsi.pipeline.choices import Student, low_rank_rule, students_of
 from hsi.pipeline.job import TRAINED, Job, counts_name, folded_name, is_folded
 from hsi.pipeline.training import Shown, fine_tune, fit_model, shown_as_usual
@@ -114,7 +116,7 @@ def _student(job: Job, student: Student, teacher: Path | None) -> Made:
         job,
         model,
         epochs=job.settings.distill_epochs,
-        learning_rate=job.settings.learning_rate or chosen.learning_rate,
+        learning_rate=job.settings.learning_rate or _rate_of_student(chosen),
         title=f"Teaching {student.name}",
         objective=job.teaching(teacher),
         shown=_shown_to_students(job),
@@ -122,6 +124,11 @@ def _student(job: Job, student: Student, teacher: Path | None) -> Made:
     )
     facts = {"history": history, "row": {"schedule": "distilled"}}
     return model, facts | ({"teacher": teacher.name} if teacher else {})
+
+
+def _rate_of_student(network: Network) -> float:
+    """Students learn by Adam; the rate of a network that has another optimiser is none for it."""
+    return network.learning_rate if network.optimizer == ADAM else Network.learning_rate
 
 
 def _spectra(job: Job) -> np.ndarray:
