@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ class Settings:
         """Percent to prune, ascending: channels (apoz) or weights (magnitude)."""
         if self.compression_rates:
             return tuple(sorted({100 * (1 - 1 / rate) for rate in self.compression_rates} - {0.0}))
-        steps = int((self.prune_end - self.prune_start) / self.prune_increment + 1e-9)
+        steps = floor((self.prune_end - self.prune_start) / self.prune_increment + 1e-9)
         targets = [self.prune_start + k * self.prune_increment for k in range(steps + 1)]
         return tuple(t for t in targets if t > 0)
 
@@ -260,8 +261,9 @@ def _check_fold_preparation(settings: Settings) -> None:
 
 
 def percent_name(target: float) -> str:
-    """A percentage as it stands in file names: 20, 62.5, 98.4."""
-    return f"{target:.1f}".removesuffix(".0")
+    """A percentage below 100 as it stands in file names: 20, 62.5, 98.4; 99.97, which is no 100."""
+    digits = next((digits for digits in range(1, 15) if round(target, digits) < 100), 1)
+    return f"{target:.{digits}f}".removesuffix(".0")
 
 
 def _check_model(settings: Settings) -> None:

@@ -84,8 +84,11 @@ def test_the_file_that_a_budget_was_measured_on_is_written(arguments, expected):
         (["--prune_increment", "20", "--prune_end", "60"], ["20", "40", "60"]),
         (["--compression_rates", "8"], ["87.5"]),  # the rate alone, not half of everything
         (["--compression_rates", "8,2,64"], ["50", "87.5", "98.4"]),
+        (["--compression_rates", "1000,3000,5000"], ["99.9", "99.97", "99.98"]),
         (["--granularity", "2:4"], ["2of4"]),
         (["--target", "parameters=25%,bytes=100k"], ["parameters-25%", "bytes-100k"]),
+        # An iterative schedule goes from each to the next, and nothing comes back.
+        (["--target", "macs=10%,macs=60%,macs=30%"], ["macs-60%", "macs-30%", "macs-10%"]),
     ],
 )
 def test_goals(arguments, names):
@@ -94,6 +97,7 @@ def test_goals(arguments, names):
 
 @pytest.mark.parametrize(("total", "count"), [(10, 4), (3, 5), (12, 4)])
 def test_schedules_cost_the_same(total, count):
+    assert shared_epochs(choose("--epochs_total", str(total)), 0) == []
     shares = shared_epochs(choose("--epochs_total", str(total)), count)
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
@@ -114,6 +118,19 @@ def test_schedules_cost_the_same(total, count):
         (["--prune", "--target", "parameters=130%"], ["130", "100 %"]),
         (["--prune", "--target", "macs=30%", "--compression_rates", "4"], ["one of them"]),
         (["--prune", "--target", "macs=30%,macs=30%"], ["one name"]),
+        (["--prune", "--granularity", "2:4", "--compression_rates", "8"], ["2:4", "one of them"]),
+        (["--prune", "--granularity", "2:4", "--prune_end", "80"], ["prune_end", "2:4"]),
+        (
+            ["--prune", "--compression_rates", "8", "--prune_end", "80"],
+            ["prune_end", "compression_rates"],
+        ),
+        (["--prune", "--plan", "x.json", "--keep", "conv_1"], ["keep", "plan"]),
+        (["--prune", "--plan", "x.json", "--round_to", "8"], ["round_to", "plan"]),
+        (["--prune", "--plan", "x.json", "--schedule", "iterative"], ["plan", "at once"]),
+        (["--round_to", "8"], ["round_to", "--prune"]),
+        (["--min_channels", "2"], ["min_channels", "--prune"]),
+        (["--prune_dense"], ["prune_dense", "--prune"]),
+        (["--no_compensation"], ["no_compensation", "--prune"]),
         (["--prune", "--epochs_total", "9", "--until_convergence"], ["one of them"]),
         (["--prune", "--min_channels", "0"], ["min_channels", "1 or more"]),
         (["--prune", "--compression_rates", "0.5"], ["above 1"]),
@@ -230,6 +247,11 @@ def test_a_plan_is_printed_changed_and_carried_out(scene, tmp_path, capsys):
     record = json.loads((pruned / "run.json").read_text(encoding="utf-8"))
     entry = record["variants"]["trained_pruned_model_plan-parameters-60%.h5"]
     assert entry["channels_removed"] == 2
+    # The row says how the plan was made, not how this run would have made one.
+    row = rows(pruned)["pruned_plan-parameters-60%"]
+    assert [row[choice] for choice in ("criterion", "granularity", "scope", "schedule")] == [
+        "l1", "channel", "global", "one_shot",
+    ]  # fmt: skip
 
     plan["remove"] = {name: [0, 10_000]}
     path.write_text(json.dumps(plan), encoding="utf-8")

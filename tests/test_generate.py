@@ -156,6 +156,7 @@ def test_missing_and_damaged_files(
         (["--split", "given"], ["--train_labels"]),
         (["--train_fraction", "2"], ["between 0 and 1"]),
         (["--prune", "--prune_increment", "0"], ["prune_increment"]),
+        (["--prune", "--prune_start", "20", "--prune_end", "18"], ["leave no step"]),
         (["--compression_rates", "2,4"], ["--prune"]),
         (["--prune", "--compression_rates", "0.5"], ["above 1"]),
         (["--quantize", "--quantization", "int7"], ["int7", "int8"]),
@@ -266,6 +267,7 @@ def test_options_from_a_file(tmp_path: Path) -> None:
         (["--prune_increment", "20", "--prune_end", "80"], (20, 40, 60, 80)),
         (["--prune_start", "30", "--prune_increment", "10", "--prune_end", "50"], (30, 40, 50)),
         (["--compression_rates", "64,2,4"], (50, 75, 98.4375)),
+        (["--prune_start", "20", "--prune_increment", "8", "--prune_end", "40"], (20, 28, 36)),
         ([], tuple(range(5, 96, 5))),
     ],
 )

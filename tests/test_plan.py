@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,11 @@ from hsi.compress.schedule import choose_channels, removal_order
 from hsi.compress.surgery import remove_channels
 from hsi.errors import DataError, ModelError, OutputError, SettingsError, UserError
 from hsi.models import FIELD, NETWORKS, network
-from hsi.pipeline.choices import Goal, Pruning
+from hsi.models.files import save_model
+from hsi.pipeline import planning, pruning
+from hsi.pipeline.choices import Goal, Pruning, goals_of
 from hsi.pipeline.planning import absolute, channel_plan, weight_plan
+from hsi.settings import Settings
 
 L = keras.layers
 
@@ -298,8 +302,7 @@ def job_of(model: Any, **settings: Any) -> Any:
     """As much of a job as its plans ask for."""
     usual = {
         "prune_dense": False, "keep": (), "round_to": 1, "min_channels": 1, "seed": 0,
-        "no_compensation": False, "compression_rates": (2,), "quantize_pruned_models": False,
-        "quantization": ("int8",),
+        "no_compensation": False, "quantize_pruned_models": False, "quantization": ("int8",),
     }  # fmt: skip
     x = samples(model, np.random.default_rng(0), 20)
     batches = [(x, np.arange(20) % 3)]
@@ -333,6 +336,17 @@ def test_kept_layers_count_in_no_step_of_a_schedule(small: Any) -> None:
         channel_plan(job_of(small, keep=("conv_1", "conv_2")), choice, goals[0], small)
 
 
+def test_a_small_network_loses_the_percentage_that_its_file_is_named_for(small: Any) -> None:
+    """Of 19 channels 10 % are one: steps of one each would end at 8 where 80 % are asked."""
+    choice = Pruning("l1", "channel", "global", "iterative")
+    job, model = job_of(small, prune_start=0, prune_increment=10, compression_rates=()), small
+    for goal in goals_of(Settings("cao", prune=True, prune_increment=10, prune_end=80)):
+        gone = 19 - sum(g.channels for g in channel_groups(model) if g.convolutional)
+        model = channel_plan(job, choice, goal, model, gone=gone, total=19).apply(model)
+        left = sum(group.channels for group in channel_groups(model) if group.convolutional)
+        assert left == math.ceil(19 * (1 - (goal.percent or 0) / 100) - 1e-9)
+
+
 def test_a_measured_target_says_of_which_file(small: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("hsi.pipeline.planning._measure", lambda job, target: None)
     monkeypatch.setattr("hsi.pipeline.planning.plan_for", lambda *_, notes, **__: notes)
@@ -354,6 +368,84 @@ def test_weights_are_ranked_over_the_network_as_they_are() -> None:
     plan = weight_plan(job_of(model), choice, Goal("40", 40), model)
     assert plan.sparsity["big"] == 0
     assert plan.sparsity["small"] == pytest.approx(0.4 * 136 / 64, abs=0.01)
+
+
+@pytest.mark.parametrize("granularity", ["2:4", "weight"])
+def test_a_plan_is_carried_out_by_the_criterion_that_it_was_made_with(
+    granularity: str, small: Any, tmp_path: Path
+) -> None:
+    """Its masks are made anew, so any other criterion would zero other weights."""
+    path, made = tmp_path / "plan.json", Pruning("random", granularity, "layer", "one_shot")
+    plan = weight_plan(job_of(small), made, Goal("50", 50), small)
+    plan.save(path)
+    asked = Settings("cao", prune=True, plan=str(path))
+    assert planning.chosen(asked) == made
+    found = weight_plan(job_of(small), planning.chosen(asked), Goal("p", plan=str(path)), small)
+    for name, mask in (plan.masks or {}).items():
+        np.testing.assert_array_equal((found.masks or {})[name], mask)
+    assert planning.chosen(replace(asked, criterion="random", granularity=granularity)) == made
+    for name, value in (("criterion", "l1"), ("granularity", "channel"), ("scope", "global")):
+        with pytest.raises(SettingsError, match=f"{name} .*, got {value}; omit --{name}"):
+            planning.chosen(replace(asked, **{name: value}))
+
+
+@pytest.fixture
+def carried_out(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Carries out a goal on the small network without fine-tuning.
+
+    Gives the network's channels left by layer, or None where nothing was made, how many of how
+    many channels are said to be gone, and the lines said.
+    """
+    save_model(small, tmp_path / "trained_model.h5")
+
+    def carry_out(choice: Pruning, goal: Goal, **settings: Any) -> Any:
+        job, done, said = job_of(small, **settings), [], []
+        job.run, job.say = SimpleNamespace(path=lambda name: tmp_path / name), said.append
+        monkeypatch.setattr(pruning, "_tuned", lambda *_, **__: {})
+        monkeypatch.setattr(pruning, "_finish", lambda *facts: done.append(facts))
+        monkeypatch.setattr(pruning, "_finish_weights", lambda *facts: done.append(facts))
+        monkeypatch.setattr(pruning, "part_of_one_training", lambda job, turn: job)
+        made = pruning._prune(pruning.Step(job, choice, goal, None, "trained_model.h5"))
+        assert made == bool(done)
+        if not made:
+            return None, [], said
+        _, model, _, *counts = done[0]
+        return {group.name: group.channels for group in channel_groups(model)}, counts, said
+
+    return carry_out
+
+
+def test_a_plan_of_dense_layers_counts_them(plan: ChannelPlan, carried_out: Any, tmp_path: Path):
+    edited = replace(plan, removal={"conv_1": (0,), "hidden": (1, 2, 4)})
+    edited.save(tmp_path / "plan.json")
+    choice = Pruning("l1", "channel", "global", "one_shot")
+    left, counts, _ = carried_out(choice, Goal("p", plan=str(tmp_path / "plan.json")))
+    assert left == {"conv_1": 11, "conv_2": 7, "hidden": 2}
+    assert counts == [4, 12 + 7 + 5]
+
+
+@pytest.mark.parametrize("granularity", ["channel", "weight"])
+@pytest.mark.parametrize("epochs", [None, 4])
+def test_layer_after_layer_can_take_nothing(
+    carried_out: Any, granularity: str, epochs: int | None
+) -> None:
+    choice = Pruning("l1", granularity, "global", "layerwise")
+    left, counts, _ = carried_out(choice, Goal("0.01", 0.01), epochs_total=epochs)
+    assert left == {"conv_1": 12, "conv_2": 7, "hidden": 5}
+    assert counts in ([0, 19], [])
+
+
+@pytest.mark.parametrize("schedule", ["one_shot", "layerwise"])
+def test_what_every_schedule_cannot_reach_is_said(carried_out: Any, schedule: str) -> None:
+    choice = Pruning("l1", "channel", "global", schedule)
+    options = {"min_channels": 6, "epochs_total": None}
+    left, counts, (line,) = carried_out(choice, Goal("80", 80), **options)
+    assert left == {"conv_1": 6, "conv_2": 6, "hidden": 5}
+    assert counts == [7, 19]
+    assert "7 of 15 channels could be removed; every layer keeps 6" in line
+    left, _, (line,) = carried_out(choice, Goal("80", 80), **options | {"min_channels": 12})
+    assert left is None
+    assert "Nothing more can be removed" in line
 
 
 # Budgets

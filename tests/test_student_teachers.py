@@ -10,7 +10,10 @@ import pytest
 
 from hsi.deploy import variant
 from hsi.errors import SettingsError
-from hsi.pipeline import derived
+from hsi.models import NETWORKS
+from hsi.pipeline import _make_models, derived
+from hsi.pipeline.choices import Student
+from hsi.pipeline.training import check_validation
 from hsi.settings import Settings
 
 CLASSES = np.array([0, 1, 1, 0])
@@ -33,6 +36,7 @@ def job_of(settings: Settings, *, samples: int, folder: Path) -> tuple[SimpleNam
     record = {"variants": {f: {"row": {"variant": name}} for f, name in ROWS.items()}}
     return SimpleNamespace(
         settings=settings,
+        check_teacher=lambda: None,
         reference=folder / "trained_model.h5",
         run=SimpleNamespace(
             record=record, path=lambda file: folder / file, takes_counts=lambda file: False
@@ -64,10 +68,20 @@ def test_the_best_teacher_is_the_trained_or_pruned_network_of_the_least_validati
     assert said == [f"Students learn from trained_pruned_model_40.h5: validation loss {losses}."]
 
 
-def test_without_samples_to_choose_by_the_best_is_refused(tmp_path):
-    job, _ = job_of(Settings("cao", distill_from="best"), samples=0, folder=tmp_path)
-    with pytest.raises(SettingsError, match=r"distill_from best: .* raise --validation_fraction"):
-        derived._students_teacher(job)
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"distill": ("compact",), "distill_from": "best"}, "distill_from best"),
+        ({"prune": True, "until_convergence": True}, "until_convergence"),
+    ],
+)
+def test_what_validation_samples_decide_is_refused_without_them(asked, name, tmp_path):
+    """Before anything is trained: the best teacher is asked for when all is pruned."""
+    job, _ = job_of(Settings("cao", **asked), samples=0, folder=tmp_path)
+    with pytest.raises(SettingsError, match=f"{name}: .* raise --validation_fraction"):
+        _make_models(job)
+    check_validation(job_of(Settings("cao"), samples=0, folder=tmp_path)[0])
+    check_validation(job_of(Settings("cao", **asked), samples=4, folder=tmp_path)[0])
 
 
 def test_the_trained_network_teaches_where_it_is_named_before_another_teacher(tmp_path):
@@ -76,3 +90,20 @@ def test_the_trained_network_teaches_where_it_is_named_before_another_teacher(tm
     assert derived._students_teacher(job) == tmp_path / "trained_model.h5"
     job, _ = job_of(Settings("cao", teacher="other.h5"), samples=4, folder=tmp_path)
     assert derived._students_teacher(job) is None
+
+
+@pytest.mark.parametrize("name", ["luo", "mou", "santara"])
+def test_students_learn_by_adam_at_a_rate_of_adam(name, tmp_path, monkeypatch):
+    """SGD takes steps of 0.1 times the slope, where Adam would take steps of 0.1."""
+    found = {}
+    monkeypatch.setattr(derived, "fit_model", lambda *_, **options: found.update(options))
+    monkeypatch.setattr(derived, "_spectra", lambda job: np.empty((0, 12)))
+    monkeypatch.setattr(derived, "_shown_to_students", lambda job: None)
+    for asked in (None, 0.02):
+        job, _ = job_of(Settings("cao", learning_rate=asked), samples=4, folder=tmp_path)
+        job.classes, job.teaching, job.samples.patches.shape = 3, lambda teacher: None, (5, 5, 12)
+        derived._student(job, Student(name, name), None)
+        student = NETWORKS[name]
+        own = student.learning_rate if str(student.optimizer) == "Adam" else 1e-3
+        assert found["learning_rate"] == (asked or own)
+        assert found["cosine"]  # which means Adam

@@ -30,6 +30,7 @@ from hsi.runs import open_run
 from hsi.settings import Settings
 from hsi.study.cells import LONGEST_NAME, Cell, cell_name, read_study
 from hsi.study.course import fine_tuned, rate_of
+from hsi.study.running import run_cells
 from hsi.study.tables import averages, chance_of, study_rows, write_tables
 from tests.test_generate import make_scene, one_line_error
 
@@ -378,10 +379,21 @@ def test_a_cell_that_cannot_run_leaves_the_others(grid, tmp_path, capsys):
     assert {row["patch_size"] for row in rows_of(tmp_path / "out")} == {"5"}
 
 
+def test_baselines_have_cells_of_their_own(grid, tmp_path):
+    """They share no training, and are fitted again by no other cell."""
+    scene = f"{grid.parent / 'field.mat'}:cube", f"{grid.parent / 'field.mat'}:labels"
+    cell = Settings("knn", dataset=scene[0], labels=scene[1], output=str(tmp_path / "cell"))
+    said = []
+    assert run_cells(tmp_path, [cell], say=said.append) == {}
+    assert run_cells(tmp_path, [cell], say=said.append) == {}
+    assert said == [f"1 cells, {done} of them finished already." for done in (0, 1)]
+    assert list(open_run(tmp_path / "cell").record["variants"]) == ["trained_model.npz"]
+
+
 def test_a_start_from_another_training_is_refused(grid, tmp_path, capsys):
     from hsi.cli.generate import main as generate
 
-    scene = grid.parent / "field.mat"
+    scene = shutil.copy(grid.parent / "field.mat", tmp_path)
     data = ["cao", "--dataset", f"{scene}:cube", "--labels", f"{scene}:labels", "--epochs", "1",
             "--no_report"]  # fmt: skip
     assert generate([*data, "--output", str(tmp_path / "a")]) == 0
@@ -390,4 +402,11 @@ def test_a_start_from_another_training_is_refused(grid, tmp_path, capsys):
     assert generate([*again, "--seed", "1"]) == 2
     line = capsys.readouterr().err.strip()
     assert "seed = 0" in line
+    assert "\n" not in line
+    # Nor of the same settings, where another scene lies under the name that they hold by now.
+    cube, labels = make_scene()
+    scipy.io.savemat(scene, {"cube": cube[::-1], "labels": labels})
+    assert generate([*again, "--output", str(tmp_path / "c")]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "data of this run has changed" in line
     assert "\n" not in line

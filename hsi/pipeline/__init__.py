@@ -114,9 +114,10 @@ def _make_models(job: Job) -> None:
     from hsi.pipeline.derived import derive_models
     from hsi.pipeline.pruning import plan_models, prune_models
     from hsi.pipeline.quantizing import quantize_models
-    from hsi.pipeline.training import train_model
+    from hsi.pipeline.training import check_validation, train_model
 
     job.check_teacher()
+    check_validation(job)
     train_model(job)
     if job.settings.plan_only:
         plan_models(job)

@@ -19,8 +19,9 @@ from hsi.errors import SettingsError, one_of
 from hsi.models import network
 from hsi.settings import Settings, percent_name
 
+ONE_SHOT = "one_shot"
 SCHEDULES: dict[str, str] = {
-    "one_shot": "from the trained network to the target at once, then fine-tuning",
+    ONE_SHOT: "from the trained network to the target at once, then fine-tuning",
     "iterative": "from each target to the next, fine-tuning after each",
     "layerwise": "from the trained network, layer after layer, fine-tuning after each",
 }
@@ -59,7 +60,7 @@ class Pruning:
 
 PRUNE_METHODS: dict[str, Pruning] = {
     "apoz": Pruning("apoz", CHANNEL, "global", "iterative"),
-    "magnitude": Pruning("l1", "weight", "layer", "one_shot"),
+    "magnitude": Pruning("l1", "weight", "layer", ONE_SHOT),
 }
 """Name -> the choices that it stands for."""
 
@@ -102,15 +103,16 @@ def pruning_of(settings: Settings) -> Pruning:
 
 
 def goals_of(settings: Settings) -> list[Goal]:
-    """The pruned models that the settings ask for, in their order."""
+    """The pruned models that the settings ask for, in the order in which they are made."""
     if settings.plan:
         stem = settings.plan.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
         return [Goal(f"plan-{stem or 'file'}", plan=settings.plan)]
     if settings.target:
-        return [
-            Goal(target.text.replace("=", "-"), target=target)
-            for target in map(parse_target, settings.target)
-        ]
+        targets = [parse_target(text) for text in settings.target]
+        if len({(target.quantity, target.relative) for target in targets}) == 1:
+            # As percentages are: from the largest network to the smallest.
+            targets.sort(key=lambda target: -target.amount)
+        return [Goal(target.text.replace("=", "-"), target=target) for target in targets]
     choice = pruning_of(settings)
     if not choice.of_channels:
         unit = parse_granularity(choice.granularity)
@@ -185,7 +187,7 @@ def shared_epochs(settings: Settings, count: int) -> list[int | None]:
     `--epochs_total` is what the whole way to a target costs, so that schedules can be compared:
     the steps share it evenly, the first ones have one more where it does not divide.
     """
-    if settings.epochs_total is None:
+    if settings.epochs_total is None or not count:
         return [None] * count
     each, more = divmod(settings.epochs_total, count)
     return [each + (place < more) for place in range(count)]
@@ -230,11 +232,13 @@ def check_compression(settings: Settings) -> Settings:
     return settings
 
 
+_OF_CHANNELS = ("target", "prune_dense", "no_compensation", "round_to", "min_channels")
 _OF_PRUNING = (
-    "prune_method", "criterion", "granularity", "scope", "schedule", "compression_rates", "target",
-    "keep", "plan", "epochs_total", "plan_only",
+    "prune_method", "criterion", "granularity", "scope", "schedule", "compression_rates", "keep",
+    "plan", "epochs_total", "plan_only", *_OF_CHANNELS,
 )  # fmt: skip
-_OF_CHANNELS = ("target", "prune_dense", "no_compensation")
+_OF_LADDERS = ("prune_start", "prune_increment", "prune_end")
+_SAID_BY_PLANS = ("prune_method", "keep", "round_to", "min_channels", "prune_dense")
 
 
 def _check_names(settings: Settings, choice: Pruning) -> None:
@@ -246,11 +250,6 @@ def _check_names(settings: Settings, choice: Pruning) -> None:
     parse_granularity(choice.granularity)
     check_weight_criterion(choice.criterion)
     _only_with(settings, "--granularity channel", _OF_CHANNELS)
-    if settings.round_to != 1 or settings.min_channels != 1:
-        raise SettingsError(
-            "round_to and min_channels: expected with --granularity channel; zeros among weights "
-            "leave the channels as they are."
-        )
 
 
 def _check_derived(settings: Settings) -> None:
@@ -275,17 +274,27 @@ def _check_derived(settings: Settings) -> None:
 
 
 def _only_with(settings: Settings, what: str, names: Sequence[str]) -> None:
-    given = [name for name in names if getattr(settings, name)]
-    if given:
-        raise SettingsError(f"{', '.join(given)}: expected together with {what}.")
+    if given := _given(settings, names):
+        raise SettingsError(f"{given}: expected together with {what}.")
+
+
+def _given(settings: Settings, names: Sequence[str]) -> str:
+    """Those of these settings that are not by default."""
+    return ", ".join(n for n in names if getattr(settings, n) != getattr(Settings, n))
 
 
 def _check_amounts(settings: Settings, choice: Pruning) -> None:
     said = [name for name in ("compression_rates", "target", "plan") if getattr(settings, name)]
+    if ":" in choice.granularity and not settings.plan:
+        said.append(f"granularity {choice.granularity}")
     if len(said) > 1:
         raise SettingsError(f"{' and '.join(said)}: expected one of them.")
-    if settings.plan and choice.schedule == "layerwise" and settings.schedule:
-        raise SettingsError("plan: is carried out at once; omit --schedule layerwise.")
+    if said and (ladder := _given(settings, _OF_LADDERS)):
+        raise SettingsError(f"{ladder}: expected without {said[0]}, which says how much goes.")
+    if settings.plan and (more := _given(settings, _SAID_BY_PLANS)):
+        raise SettingsError(f"{more}: expected without plan, which says what goes.")
+    if settings.plan and settings.schedule not in (None, ONE_SHOT):
+        raise SettingsError(f"plan: is carried out at once; omit --schedule {settings.schedule}.")
     for rate in settings.compression_rates:
         if not rate > 1:
             raise SettingsError(f"compression_rates: expected factors above 1, got {rate:g}.")

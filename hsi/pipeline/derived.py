@@ -17,6 +17,8 @@ import numpy as np
 
 from hsi.compress.forms import EightForms, as_they_are, in_every_form
 from hsi.errors import ModelError, SettingsError
+from hsi.models import Network
+from hsi.models.optimizers import ADAM
 from hsi.pipeline.choices import Student, low_rank_rule, students_of
 from hsi.pipeline.job import TRAINED, Job, counts_name, folded_name, is_folded
 from hsi.pipeline.training import Shown, fine_tune, fit_model, shown_as_usual
@@ -70,24 +72,14 @@ def _make(job: Job, name: str, make: Callable[[], Made]) -> None:
 
 
 def _students_teacher(job: Job) -> Path | None:
-    """The model file of `--distill_from`; None where the teacher of the settings is meant.
-
-    Raises:
-        SettingsError: the best is to be chosen and no samples validate.
-    """
+    """The model file of `--distill_from`; None where the teacher of the settings is meant."""
     if job.settings.distill_from != "best":
         return job.reference if job.settings.distill_from else None
     from hsi.deploy.variant import load_variant
     from hsi.metrics import cross_entropy
     from hsi.predict import scores
 
-    part = job.samples.part("validation")
-    if not len(part.pixels):
-        raise SettingsError(
-            "distill_from best: it is chosen by validation samples, and there are none; raise "
-            "--validation_fraction, or name the teacher with --teacher."
-        )
-    losses = {}
+    part, losses = job.samples.part("validation"), {}
     for path in (job.reference, *map(job.run.path, _pruned_files(job))):
         forward = load_variant(path, threads=os.cpu_count() or 1)
         found = scores(forward, job.samples.patches, part.pixels)
@@ -124,7 +116,7 @@ def _student(job: Job, student: Student, teacher: Path | None) -> Made:
         job,
         model,
         epochs=job.settings.distill_epochs,
-        learning_rate=job.settings.learning_rate or chosen.learning_rate,
+        learning_rate=job.settings.learning_rate or _rate_of_student(chosen),
         title=f"Teaching {student.name}",
         objective=job.teaching(teacher),
         shown=_shown_to_students(job),
@@ -132,6 +124,11 @@ def _student(job: Job, student: Student, teacher: Path | None) -> Made:
     )
     facts = {"history": history, "row": {"schedule": "distilled"}}
     return model, facts | ({"teacher": teacher.name} if teacher else {})
+
+
+def _rate_of_student(network: Network) -> float:
+    """Students learn by Adam; the rate of a network that has another optimiser is none for it."""
+    return network.learning_rate if network.optimizer == ADAM else Network.learning_rate
 
 
 def _spectra(job: Job) -> np.ndarray:

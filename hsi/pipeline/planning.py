@@ -16,7 +16,7 @@ from hsi.compress.plan.files import read_plan
 from hsi.compress.plan.weights import WeightPlan, plan_weights
 from hsi.compress.schedule import choose_channels
 from hsi.errors import SettingsError, one_of
-from hsi.pipeline.choices import Goal, Pruning
+from hsi.pipeline.choices import CHANNEL, ONE_SHOT, Goal, Pruning, pruning_of
 from hsi.pipeline.job import Job
 from hsi.settings import Settings
 
@@ -25,6 +25,28 @@ if TYPE_CHECKING:
     import tf_keras as keras
 
 Plan = TypeVar("Plan", ChannelPlan, WeightPlan)
+
+
+def chosen(settings: Settings) -> Pruning:
+    """How a job prunes: as its settings say, or as the plan that they carry out was made.
+
+    Raises:
+        DataError, SettingsError: as `read_plan`; or a choice that is not the plan's.
+    """
+    if not settings.plan:
+        return pruning_of(settings)
+    plan = read_plan(Path(settings.plan))
+    of_channels = isinstance(plan, ChannelPlan)
+    granularity = CHANNEL if of_channels else plan.choices.granularity
+    criterion = plan.choices.criterion or settings.criterion or ("" if of_channels else "l1")
+    found = Pruning(criterion, granularity, plan.choices.scope, ONE_SHOT)
+    for name, value in found.columns().items():
+        given = getattr(settings, name)
+        if given not in (None, value):
+            raise SettingsError(
+                f"plan {settings.plan}: is of {name} {value}, got {given}; omit --{name}."
+            )
+    return found
 
 
 def prunable(job: Job, model: keras.Model) -> list[Group]:
@@ -49,16 +71,12 @@ def prunable(job: Job, model: keras.Model) -> list[Group]:
     return found
 
 
-def channels_wanted(settings: Settings, percent: float, total: int) -> int:
-    """How many of `total` channels are gone at this percentage.
+def channels_wanted(percent: float, total: int) -> int:
+    """How many of `total` channels are gone at this percentage, rounded down.
 
-    On the ladder of `--prune_increment` every rung takes the same floor(increment %).
+    Counted from the whole network and not in steps, whose rounding would add up.
     """
-    if settings.compression_rates:
-        return int(percent / 100 * total + 1e-9)
-    low = settings.prune_start or settings.prune_increment
-    first, step = (int(p / 100 * total + 1e-9) for p in (low, settings.prune_increment))
-    return first + round((percent - low) / settings.prune_increment) * step
+    return int(percent / 100 * total + 1e-9)
 
 
 def channel_scores(
@@ -136,7 +154,7 @@ def channel_plan(
             **options,
         )
     total = total or sum(group.channels for group in groups)
-    wanted = channels_wanted(settings, goal.percent or 0, total)
+    wanted = channels_wanted(goal.percent or 0, total)
     removal, _ = choose_channels(scores.scores, groups, wanted - gone, **options)
     choices = Choices(**choice.columns(), target=f"{goal.name} % of the channels")
     return plan_channels(model, removal, choices=choices, notes=scores.notes)
@@ -204,11 +222,7 @@ def _measured_file(settings: Settings, target: Target) -> tuple[str, ...]:
 
 def _replayed(goal: Goal, kind: type[Plan]) -> Plan:
     plan = read_plan(Path(goal.plan or ""))
-    if not isinstance(plan, kind):
-        raise SettingsError(
-            f"plan {goal.plan}: was made for --granularity {plan.choices.granularity}; "
-            "expected that option with it."
-        )
+    assert isinstance(plan, kind)  # as `chosen` says
     return plan
 
 

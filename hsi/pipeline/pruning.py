@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsi.pipeline.choices import Goal, Pruning, goals_of, pruning_of, shared_epochs
+from hsi.pipeline.choices import Goal, Pruning, goals_of, shared_epochs
 from hsi.pipeline.job import TRAINED, Job
 from hsi.pipeline.planning import (
     absolute,
     channel_plan,
     channels_wanted,
+    chosen,
     prunable,
     weight_plan,
 )
@@ -53,7 +54,7 @@ class Step:
 
 def prune_models(job: Job) -> None:
     """Make every pruned model that the settings ask for; finished ones are kept."""
-    choice, goals = pruning_of(job.settings), goals_of(job.settings)
+    choice, goals = chosen(job.settings), goals_of(job.settings)
     iterative = choice.schedule == "iterative"
     shares = shared_epochs(job.settings, len(goals) if iterative else 1)
     start = TRAINED
@@ -71,7 +72,7 @@ def plan_models(job: Job) -> None:
     """Print and save what would go of the trained network for every goal, and prune nothing."""
     from hsi.models.files import load_model
 
-    choice = pruning_of(job.settings)
+    choice = chosen(job.settings)
     model = load_model(job.run.path(TRAINED))
     plan_of = channel_plan if choice.of_channels else weight_plan
     for goal in goals_of(job.settings):
@@ -89,14 +90,27 @@ def pruned_name(goal: str) -> str:
 
 def _prune(step: Step) -> bool:
     """Make one pruned model; False where nothing more can go."""
-    if step.choice.schedule == "layerwise" and not step.goal.plan:
-        make = _channels_by_layer if step.choice.of_channels else _weights_by_layer
-        make(step)
+    layerwise = step.choice.schedule == "layerwise"
+    if not step.choice.of_channels:
+        (_weights_by_layer if layerwise else _weights)(step)
         return True
-    if step.choice.of_channels:
-        return _channels(step)
-    _weights(step)
-    return True
+    if step.goal.plan:
+        _planned_channels(step)
+        return True
+    return (_channels_by_layer if layerwise else _channels)(step)
+
+
+def _planned_channels(step: Step) -> None:
+    """Those of a plan: it may take what `prunable` would leave, so all groups count."""
+    from hsi.compress.graph import channel_groups
+    from hsi.models.files import load_model
+
+    model = load_model(step.job.run.path(TRAINED))
+    plan = channel_plan(step.job, step.choice, step.goal, model)
+    total = sum(group.channels for group in channel_groups(model))
+    smaller = _without(step, plan, model)
+    history = _tuned(step, smaller, step.epochs)
+    _finish(step, smaller, history, plan.removed, total)
 
 
 def _channels(step: Step) -> bool:
@@ -111,26 +125,37 @@ def _channels(step: Step) -> bool:
     if goal.target and step.start != TRAINED:
         goal = replace(goal, target=absolute(job, goal.target, original))
     plan = channel_plan(job, step.choice, goal, model, gone=gone, total=total)
-    wanted = channels_wanted(job.settings, goal.percent or 0, total) - gone
-    if goal.percent is not None and not plan.removed and wanted > 0:
-        job.say(
-            f"Nothing more can be removed at {goal.name} %: every layer is down to its last "
-            f"{'channel' if job.settings.min_channels == 1 else 'channels'} ({gone} of {total} "
-            "channels are gone)."
-        )
+    if not _can_go(step, plan, gone, total):
         return False
-    if goal.percent is not None and plan.removed < wanted:
-        job.say(
-            f"{goal.name} %: {plan.removed} of {wanted} channels could be removed; every layer "
-            f"keeps {'one' if job.settings.min_channels == 1 else job.settings.min_channels}."
-        )
     smaller = _without(step, plan, model)
     history = _tuned(step, smaller, step.epochs)
     _finish(step, smaller, history, gone + plan.removed, total)
     return True
 
 
-def _channels_by_layer(step: Step) -> None:
+def _can_go(step: Step, plan: ChannelPlan, gone: int, total: int) -> bool:
+    """Say where less goes than the goal is called; False where nothing can, though it should."""
+    job, goal, least = step.job, step.goal, step.job.settings.min_channels
+    if goal.percent is None:
+        if not plan.removed and step.start != TRAINED:
+            job.say(f"{goal.name}: nothing goes, {step.start} keeps to it already.")
+        return True
+    wanted = channels_wanted(goal.percent, total) - gone
+    if not plan.removed and wanted > 0:
+        job.say(
+            f"Nothing more can be removed at {goal.name} %: every layer is down to its last "
+            f"{'channel' if least == 1 else 'channels'} ({gone} of {total} channels are gone)."
+        )
+        return False
+    if plan.removed < wanted:
+        job.say(
+            f"{goal.name} %: {plan.removed} of {wanted} channels could be removed; every layer "
+            f"keeps {'one' if least == 1 else least}."
+        )
+    return True
+
+
+def _channels_by_layer(step: Step) -> bool:
     """The plan for the trained network says how many go of each group; which, each turn says."""
     from hsi.compress.graph import channel_groups
     from hsi.compress.plan.channels import Choices, plan_channels
@@ -146,8 +171,10 @@ def _channels_by_layer(step: Step) -> None:
     model = load_model(job.run.path(TRAINED))
     total = _channels_of(job, model)
     whole = channel_plan(job, step.choice, step.goal, model)
+    if not _can_go(step, whole, 0, total):
+        return False
     whole.save(_plan_path(job, step.goal))
-    shares = shared_epochs(settings, max(1, len(whole.removal)))
+    shares = shared_epochs(settings, len(whole.removal))
     history: dict[str, Any] = {}
     turns = zip(whole.removal.items(), shares, strict=True)
     for turn, ((name, planned), epochs) in enumerate(turns):
@@ -157,7 +184,8 @@ def _channels_by_layer(step: Step) -> None:
         plan = plan_channels(model, removal, choices=Choices(**step.choice.columns()))
         model = _without(step, plan, model, save=False)
         history[name] = _tuned(replace(step, turn=turn), model, epochs, layer=name)
-    _finish(step, model, history, whole.removed, total)
+    _finish(step, model, history, total - _channels_of(job, model), total)
+    return True
 
 
 def _weights(step: Step) -> None:
@@ -184,7 +212,7 @@ def _weights_by_layer(step: Step) -> None:
     whole = weight_plan(step.job, step.choice, step.goal, model)
     whole.save(_plan_path(step.job, step.goal))
     layers = [name for name, share in whole.sparsity.items() if share > 0]
-    shares = shared_epochs(step.job.settings, max(1, len(layers)))
+    shares = shared_epochs(step.job.settings, len(layers))
     masks: dict[str, np.ndarray] = {}
     history: dict[str, Any] = {}
     for turn, (name, epochs) in enumerate(zip(layers, shares, strict=True)):

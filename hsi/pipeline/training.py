@@ -16,6 +16,7 @@ from hsi.parts import Part, Source
 from hsi.pipeline.beginning import new_network
 from hsi.pipeline.job import TRAINED, Job
 from hsi.pipeline.pretraining import pretrain_model
+from hsi.pipeline.recorded import check_unchanged
 from hsi.pipeline.variants import record_keras, write_results
 from hsi.progress import progress
 from hsi.runs import open_run
@@ -61,6 +62,25 @@ def shown_as_usual(job: Job) -> Shown:
         augment=job.augment,
         batch_size=job.settings.batch_size or job.network.batch_size,
     )
+
+
+def check_validation(job: Job) -> None:
+    """Refuse what validation samples decide where there are none: hours before it is decided.
+
+    Raises:
+        SettingsError: fine-tuning until convergence, or the best teacher of students.
+    """
+    settings = job.settings
+    decided = {
+        "until_convergence": settings.until_convergence,
+        "distill_from best": bool(settings.distill) and settings.distill_from == "best",
+    }
+    asked = [name for name, wanted in decided.items() if wanted]
+    if asked and not len(job.samples.part("validation").pixels):
+        raise SettingsError(
+            f"{asked[0]}: validation samples decide it, and there are none; raise "
+            "--validation_fraction, or omit it."
+        )
 
 
 def train_model(job: Job) -> None:
@@ -112,6 +132,7 @@ def _taken_over(job: Job) -> bool:
 
     Raises:
         SettingsError: that run trained another network, or holds no finished one.
+        DataError: its data or its split is not that of this run, though both have one name.
     """
     if job.settings.start_from is None:
         return False
@@ -127,6 +148,7 @@ def _taken_over(job: Job) -> bool:
                 f"start_from {other.folder}: was trained with {name} = {theirs.get(name)}, here it "
                 f"is {value}; start from a run of the same training."
             )
+    check_unchanged(other, job.samples)
     with atomic_path(job.run.path(TRAINED)) as temporary:
         shutil.copyfile(other.path(TRAINED), temporary)
     row, facts = known["row"], {k: v for k, v in known.items() if k not in ("sha256", "row")}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hsi.cluster import client_of, losses
 from hsi.errors import ModelError, UserError
+from hsi.models import BASELINES
 from hsi.pipeline import generate
 from hsi.progress import progress
 from hsi.quiet import forget_models
@@ -64,7 +65,11 @@ def run_cells(
     say(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished already.")
     if not todo:
         return {}
-    trainings = {str(cell.output): training_of(folder, cell) for cell in todo}
+    trainings = {
+        str(cell.output): training_of(folder, cell)
+        for cell in todo
+        if cell.model not in BASELINES  # whose fit is all that their cell does
+    }
     unique = {str(training.output): training for training in trainings.values()}
     alone = workers == 1 and scheduler is None
     logs = folder / LOGS
@@ -78,7 +83,7 @@ def run_cells(
             if str(training.output) in broken
         }
         ready = [
-            replace(cell, start_from=str(trainings[str(cell.output)].output), resume=True)
+            _begun(cell, trainings.get(str(cell.output)))
             for cell in todo
             if str(cell.output) not in failed
         ]
@@ -105,6 +110,11 @@ def training_of(folder: Path, cell: Settings) -> Settings:
     text = json.dumps(alone.not_by_default(), sort_keys=True)
     name = f"{alone.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return replace(alone, output=str(folder / TRAININGS / name), resume=True)
+
+
+def _begun(cell: Settings, training: Settings | None) -> Settings:
+    """The cell, from its training's network where it has one, and from where it was stopped."""
+    return replace(cell, start_from=training.output if training else None, resume=True)
 
 
 def do_run(settings: Settings, *, logs: str, finishing: bool) -> str:

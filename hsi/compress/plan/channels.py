@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choices:
-    """How a plan came about, in the words of results.csv; text, since a plan only carries it."""
+    """How a plan came about, in the words of results.csv; text that nobody has checked."""
 
     criterion: str = ""
     granularity: str = "channel"
