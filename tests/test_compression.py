@@ -15,6 +15,8 @@ from test_generate import make_scene, one_line_error
 
 from hsi.cli.generate import main, parse
 from hsi.compress.criteria import CRITERIA
+from hsi.compress.plan.channels import Choices
+from hsi.compress.plan.weights import WeightPlan
 from hsi.errors import SettingsError
 from hsi.pipeline import generate
 from hsi.pipeline.choices import (
@@ -258,6 +260,22 @@ def test_a_plan_is_printed_changed_and_carried_out(scene, tmp_path, capsys):
     capsys.readouterr()
     assert main([*scene, "--prune", "--plan", str(path), "--output", str(tmp_path / "x")]) == 2
     assert "10000" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_plan_that_cannot_be_carried_out_is_said_before_training(
+    scene, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("hsi.pipeline.training.train_model", lambda job: pytest.fail("trained"))
+    path = tmp_path / "plan.json"
+    choices = Choices("l1", "weight", "layer")
+    WeightPlan({"dense": 0.5}, {"dense": 10}, choices, network=("dense",)).save(path)
+    for output, words, said in (
+        ("a", [str(tmp_path / "none.json")], "none.json: cannot be read"),
+        ("b", [str(path), "--criterion", "taylor"], "is of criterion l1, got taylor"),
+    ):
+        asked = ["--prune", "--plan", *words, "--output", str(tmp_path / output)]
+        assert said in one_line_error(capsys, main([*scene[:-2], *asked]))
 
 
 @pytest.mark.slow

@@ -112,12 +112,14 @@ def finish(job: Job) -> None:
 def _make_models(job: Job) -> None:
     start_tensorflow()
     from hsi.pipeline.derived import derive_models
+    from hsi.pipeline.planning import chosen
     from hsi.pipeline.pruning import plan_models, prune_models
     from hsi.pipeline.quantizing import quantize_models
     from hsi.pipeline.training import check_validation, train_model
 
     job.check_teacher()
     check_validation(job)
+    chosen(job.settings)  # reads the plan, if there is one: hours before it is carried out
     train_model(job)
     if job.settings.plan_only:
         plan_models(job)
