@@ -95,7 +95,6 @@ def explained_samples(
     Raises:
         SettingsError: another space.
         ModelError: a network that takes other channels than the preparation gives.
-
     """
     from hsi.explain.prepared import through
 
